@@ -1,0 +1,1 @@
+"""The project: entry points here, what they are made of in the folders."""

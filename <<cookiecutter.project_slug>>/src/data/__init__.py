@@ -1,0 +1,1 @@
+"""Datamodules: one file for each dataset."""

@@ -1,0 +1,98 @@
+"""Images that fit in memory: held as tensors, fetched and normalised a whole batch at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Batch = tuple[Tensor, Tensor]
+
+
+class InMemoryImages(Dataset[Batch]):
+    """Labelled images as two tensors.
+
+    A `DataLoader` asks a dataset that has `__getitems__` for all images of a batch in one call:
+    one tensor operation takes the place of a Python call for each image.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        labels: int64 `(N,)`.
+        mean: of each channel, for pixel values in `[0, 1]`.
+        std: of each channel, likewise.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images but {len(labels)} labels.")
+        self.images = images
+        self.labels = labels
+        self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
+        self.std = torch.tensor(std).view(-1, 1, 1) * 255
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return one image, float32 `(C, H, W)`, and its label, int64 `()`."""
+        images, labels = self.__getitems__([index])
+        return images[0], labels[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch: images, float32 `(B, C, H, W)`, normalised, and labels, int64 `(B,)`."""
+        rows = torch.as_tensor(indices)
+        return (self.images[rows] - self.mean) / self.std, self.labels[rows]
+
+
+def as_fetched(batch: Batch) -> Batch:
+    """Collate nothing: `__getitems__` returned a batch already."""
+    return batch
+
+
+class InMemoryDataModule(LightningDataModule):
+    """Dataloaders over three datasets, which `setup` of a subclass fills in.
+
+    Args:
+        batch_size: images a step, on each device.
+        num_workers: processes that fetch; 0 is fastest for what is in memory.
+    """
+
+    class_names: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __init__(self, batch_size: int = 64, num_workers: int = 0) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.data_train: Dataset[Batch] | None = None
+        self.data_val: Dataset[Batch] | None = None
+        self.data_test: Dataset[Batch] | None = None
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the training batches, in a new order each epoch."""
+        return self._dataloader(self.data_train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation batches, always in the same order."""
+        return self._dataloader(self.data_val)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test batches, always in the same order."""
+        return self._dataloader(self.data_test)
+
+    def _dataloader(self, dataset: Dataset[Batch] | None, shuffle: bool = False) -> DataLoader:
+        assert dataset is not None, "setup() comes first"
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            collate_fn=as_fetched,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

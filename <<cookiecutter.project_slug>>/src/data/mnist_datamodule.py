@@ -1,0 +1,103 @@
+"""MNIST, downloaded once, then held in memory.
+
+Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritten digits.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import random_split
+from torchvision.datasets import MNIST
+
+from src.data import mnist_files
+from src.data.digits_datamodule import split_digits
+from src.data.in_memory import InMemoryDataModule, InMemoryImages
+
+
+class MNISTDataModule(InMemoryDataModule):
+    """55,000 images to train, 5,000 to validate, and the official 10,000 to test.
+
+    Args:
+        data_dir: the files are looked for, and downloaded to, `data_dir/MNIST/raw`.
+        batch_size: images a step, on each device.
+        val_size: how many of the training images are kept apart for validation.
+        split_seed: which ones; apart from the run's seed, so that runs can be compared.
+        num_workers: processes that fetch; 0 is fastest for what is in memory.
+        offline_fallback: `"digits"` trains on scikit-learn's embedded digits where MNIST can be
+            neither found nor downloaded; None makes that an error.
+
+    Raises:
+        ValueError: in `prepare_data`, if MNIST cannot be had, or its files are damaged.
+    """
+
+    class_names = tuple("0123456789")
+    mean, std = (0.1307,), (0.3081,)
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 64,
+        val_size: int = 5_000,
+        split_seed: int = 42,
+        num_workers: int = 0,
+        offline_fallback: Literal["digits"] | None = None,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.data_dir = Path(data_dir)
+        self.val_size = val_size
+        self.split_seed = split_seed
+        if offline_fallback not in (None, "digits"):
+            raise ValueError(
+                f"offline_fallback={offline_fallback} is unknown: "
+                "set data.offline_fallback to digits or null"
+            )
+        self.offline_fallback = offline_fallback
+
+    @property
+    def substitute(self) -> str | None:
+        """The dataset that stands in for MNIST in this run, or None."""
+        return None if mnist_files.exist(self.data_dir) else self.offline_fallback
+
+    def prepare_data(self) -> None:
+        """Download what is missing and check what is there; runs in one process a machine."""
+        if not mnist_files.exist(self.data_dir):
+            try:
+                mnist_files.download(self.data_dir)
+            except (OSError, RuntimeError) as error:
+                if self.offline_fallback is None:
+                    raise ValueError(
+                        f"MNIST is not in {mnist_files.folder(self.data_dir)} and cannot be "
+                        f"downloaded ({error}). Put its four files there, or train on the "
+                        "embedded digits: data=digits"
+                    ) from error
+                rank_zero_warn(
+                    f"MNIST cannot be downloaded ({error}): THIS RUN USES THE EMBEDDED DIGITS "
+                    "INSTEAD. data.offline_fallback=null makes this an error."
+                )
+                return
+        mnist_files.check(self.data_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split the images once."""
+        if self.data_train is not None:
+            return
+        if self.substitute == "digits":
+            self.data_train, self.data_val, self.data_test = split_digits()
+            return
+        train, self.data_test = self._load(train=True), self._load(train=False)
+        if not 0 < self.val_size < len(train):
+            raise ValueError(
+                f"val_size={self.val_size} does not split {len(train)} training images: "
+                f"set data.val_size between 1 and {len(train) - 1}"
+            )
+        self.data_train, self.data_val = random_split(
+            train,
+            [len(train) - self.val_size, self.val_size],
+            generator=torch.Generator().manual_seed(self.split_seed),
+        )
+
+    def _load(self, train: bool) -> InMemoryImages:
+        mnist = MNIST(str(self.data_dir), train=train)
+        return InMemoryImages(mnist.data.unsqueeze(1), mnist.targets, self.mean, self.std)

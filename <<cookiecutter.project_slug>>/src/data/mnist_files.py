@@ -1,0 +1,108 @@
+"""MNIST's four files: are they there, are they whole, and where to get them."""
+
+import hashlib
+import math
+import socket
+import struct
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from torchvision.datasets import MNIST
+
+CONNECT_SECONDS = 6  # how long the first run of an offline machine waits
+STALL_SECONDS = 15  # without a byte, then a download counts as failed
+
+MD5 = {  # of the files, uncompressed
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+MNIST_LENGTHS = {"train": 60_000, "t10k": 10_000}
+
+
+def folder(data_dir: Path) -> Path:
+    """Return where torchvision looks for the files."""
+    return data_dir / "MNIST" / "raw"
+
+
+def exist(data_dir: Path) -> bool:
+    """Say whether all four files are there."""
+    return all((folder(data_dir) / name).exists() for name in MD5)
+
+
+def check(data_dir: Path) -> None:
+    """Check each file against its own header and, if it claims to be all of MNIST, its MD5.
+
+    Raises:
+        ValueError: naming the first file that is not what it should be.
+    """
+    for name, md5 in MD5.items():
+        path = folder(data_dir) / name
+        content = path.read_bytes()
+        shape = idx_shape(content)
+        if shape is None or len(content) != 4 + 4 * len(shape) + math.prod(shape):
+            problem = "is truncated, or no IDX file"
+        elif (
+            shape[0] == MNIST_LENGTHS[name.split("-")[0]]
+            and hashlib.md5(content).hexdigest() != md5
+        ):
+            problem = f"is not MNIST's: its MD5 checksum is not {md5}"
+        else:
+            continue
+        raise ValueError(f"{path} {problem}. Delete it and run again to download it anew.")
+
+
+def idx_shape(content: bytes) -> tuple[int, ...] | None:
+    """Return the shape in the header of a uint8 IDX file, or None if there is none.
+
+    The header: two zero bytes, 8 for uint8, the number of dimensions, and each dimension's
+    length as a big-endian int32.
+    """
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        return None
+    return struct.unpack_from(f">{content[3]}i", content, 4)
+
+
+def download(data_dir: Path) -> None:
+    """Download the files with torchvision, which checks the MD5 of each archive.
+
+    Raises:
+        OSError: where no mirror answers within `CONNECT_SECONDS`.
+        RuntimeError: where no mirror has the file, or an archive fails its checksum.
+    """
+    if not all((folder(data_dir) / f"{name}.gz").exists() for name in MD5):
+        wait_for_mirror()
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none
+    try:
+        MNIST(str(data_dir), download=True)
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def wait_for_mirror() -> None:
+    """Return once a mirror answers; raise OSError if none does within `CONNECT_SECONDS`.
+
+    In a thread, since looking up a host's name knows no time limit.
+    """
+    answered = threading.Event()
+
+    def ask() -> None:
+        for url in MNIST.mirrors:
+            try:
+                urllib.request.urlopen(url, timeout=CONNECT_SECONDS / len(MNIST.mirrors)).close()
+            except urllib.error.HTTPError:
+                pass  # an answer too
+            except OSError:
+                continue
+            answered.set()
+            return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not answered.is_set():
+        raise OSError(f"no mirror answers within {CONNECT_SECONDS} s")

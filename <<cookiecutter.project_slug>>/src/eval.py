@@ -1,0 +1,52 @@
+"""Evaluate a checkpoint on the test set of the data that it was trained with.
+
+python src/eval.py ckpt_path=logs/train/runs/ID/checkpoints/epoch_009.ckpt
+python src/eval.py ckpt_path=PATH data.batch_size=512     # overrides apply on top
+python src/eval.py ckpt_path=PATH data=digits             # another dataset
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if not __package__:  # run as a script: `src` itself lies one folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import hydra
+from omegaconf import DictConfig
+
+from src.runtime import checkpoint_config, cli
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from src.runtime.build import Objects
+
+
+def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
+    """Test the model of `cfg.ckpt_path`.
+
+    Returns:
+        The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
+    """
+    from src.runtime import runs
+    from src.runtime.build import build
+
+    objects = build(checkpoint_config.completed(cfg))
+    trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
+    metrics: dict[str, Tensor] = {}
+    with runs.closed_at_the_end(objects, metrics):
+        trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path)
+        metrics |= trainer.callback_metrics
+    return metrics, objects
+
+
+@hydra.main(version_base=None, config_path="../configs", config_name="eval")
+def main(cfg: DictConfig) -> None:
+    """Evaluate."""
+    evaluate(cfg)
+
+
+if __name__ == "__main__":
+    checkpoint_config.register(sys.argv[1:])
+    cli.run(main)

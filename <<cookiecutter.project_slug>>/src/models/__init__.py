@@ -1,0 +1,1 @@
+"""LightningModules: one file for each way to train."""

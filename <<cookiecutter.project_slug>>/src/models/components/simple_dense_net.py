@@ -1,0 +1,36 @@
+"""A small fully connected network."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class SimpleDenseNet(nn.Module):
+    """Three hidden layers, each with batch normalisation and ReLU.
+
+    Args:
+        input_size: values an image, `C * H * W`.
+        lin1_size: width of the first hidden layer.
+        lin2_size: width of the second.
+        lin3_size: width of the third.
+        output_size: number of classes.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 784,
+        lin1_size: int = 64,
+        lin2_size: int = 128,
+        lin3_size: int = 64,
+        output_size: int = 10,
+    ) -> None:
+        super().__init__()
+        sizes = [input_size, lin1_size, lin2_size, lin3_size]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for size_in, size_out in pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), nn.BatchNorm1d(size_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(lin3_size, output_size))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images `(B, C, H, W)` to logits `(B, output_size)`."""
+        return self.layers(images)

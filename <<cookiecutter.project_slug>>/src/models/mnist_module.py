@@ -1,0 +1,110 @@
+"""Image classification: its loss, metrics and optimizer. Start here for a model of your own."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MaxMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+Batch = tuple[Tensor, Tensor]
+Stage = Literal["train", "val", "test"]
+
+
+class MNISTLitModule(LightningModule):
+    """Classify images of ten digits.
+
+    Args:
+        net: maps images `(B, C, H, W)` to logits `(B, num_classes)`.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer; None keeps the learning rate as it is.
+        lr_interval: whether the scheduler steps each `epoch` or each `step`.
+        lr_monitor: the metric that ReduceLROnPlateau looks at.
+        lr_frequency: how many intervals lie between two steps of the scheduler.
+        num_classes: number of classes.
+        compile: compile the net with `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+        lr_monitor: str = "val/loss",
+        lr_frequency: int = 1,
+        num_classes: int = 10,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.lr_config = {
+            "interval": lr_interval,
+            "monitor": lr_monitor,
+            "frequency": lr_frequency,
+        }
+        self.compile_net = compile
+        self.loss = nn.CrossEntropyLoss()
+        # One metric for each stage: validation in the midst of an epoch must not reset training's.
+        self.acc = nn.ModuleDict(
+            {
+                f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro")
+                for stage in ("train", "val", "test")
+            }
+        )
+        self.val_acc_best = MaxMetric()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images `(B, C, H, W)` to logits `(B, num_classes)`."""
+        return self.net(images)
+
+    def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
+        """Return the mean loss `()` of a batch; log its and the accuracy's mean over the epoch."""
+        images, labels = batch
+        logits = self(images)
+        loss = self.loss(logits, labels)
+        acc = self.acc[f"{stage}_acc"]
+        acc.update(logits, labels)
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log(f"{stage}/acc", acc, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss to minimise."""
+        return self.shared_step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure a batch of the validation set."""
+        self.shared_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure a batch of the test set."""
+        self.shared_step(batch, "test")
+
+    def on_train_start(self) -> None:
+        """Forget what the sanity check validated before training."""
+        self.val_acc_best.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the best validation accuracy so far, which a sweep can optimize."""
+        self.val_acc_best.update(self.acc["val_acc"].compute())
+        self.log("val/acc_best", self.val_acc_best.compute(), sync_dist=True)
+
+    def configure_model(self) -> None:
+        """Compile the net in place: the names in its checkpoints stay the same."""
+        if self.compile_net:
+            self.net.compile()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build optimizer and scheduler from their partials."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.lr_config}}

@@ -1,0 +1,54 @@
+"""A configuration as plain data: fit for a checkpoint, a tracker, another machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
+from omegaconf.resolvers import oc
+
+
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return `cfg` as dicts, lists and scalars, resolved, but for what the environment says.
+
+    Whatever comes from `${oc.env:...}`, directly or not, stays an interpolation: secrets are not
+    written down, and paths mean those of the machine that reads them.
+    """
+    with _environment_hidden():
+        return {str(key): _value(cfg, key) for key in cfg}
+
+
+def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dicts as one, with keys joined by dots: `{"data.batch_size": 64}`."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _value(node: DictConfig | ListConfig, key: Any) -> Any:
+    try:
+        value = node[key]
+    except InterpolationResolutionError:
+        return OmegaConf.to_container(node, resolve=False)[key]
+    if isinstance(value, DictConfig):
+        return {str(k): _value(value, k) for k in value}
+    if isinstance(value, ListConfig):
+        return [_value(value, i) for i in range(len(value))]
+    return value
+
+
+@contextmanager
+def _environment_hidden() -> Iterator[None]:
+    def refuse(*_: str) -> None:
+        raise LookupError("hidden")
+
+    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)

@@ -1,0 +1,61 @@
+"""Train a model, then test its best checkpoint.
+
+python src/train.py                                      # MNIST, on what this machine has
+python src/train.py experiment=mon_experience            # one file = one experiment
+python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
+python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
+python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
+python src/train.py ckpt_path=PATH                       # go on from a checkpoint
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if not __package__:  # run as a script: `src` itself lies one folder up
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import hydra
+from omegaconf import DictConfig
+
+from src.runtime import cli
+
+if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
+    from torch import Tensor
+
+    from src.runtime.build import Objects
+
+
+def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
+    """Fit the model (`cfg.train`), then test the best checkpoint (`cfg.test`).
+
+    Returns:
+        The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
+    """
+    from src.runtime import runs
+    from src.runtime.build import build
+
+    objects = build(cfg)
+    trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
+    metrics: dict[str, Tensor] = {}
+    with runs.closed_at_the_end(objects, metrics):
+        ckpt_path = cfg.ckpt_path
+        if cfg.train:
+            trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+            metrics |= trainer.callback_metrics
+            ckpt_path = runs.best_checkpoint(trainer)
+        if cfg.test:
+            trainer.test(model, datamodule, ckpt_path=ckpt_path)
+            metrics |= trainer.callback_metrics
+    return metrics, objects
+
+
+@hydra.main(version_base=None, config_path="../configs", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Train, and return the metric that a sweep optimizes."""
+    metrics, _ = train(cfg)
+    return cli.optimized_metric(cfg, metrics)
+
+
+if __name__ == "__main__":
+    cli.run(main)
