@@ -44,7 +44,7 @@ class LogImages(Callback):
             return
         images, labels = (part[: self.num_images] for part in batch)
         predictions = pl_module(images).argmax(dim=1)
-        datamodule = trainer.datamodule  # ty: ignore[unresolved-attribute]
+        datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
         mean, std = (images.new_tensor(x).view(-1, 1, 1) for x in (datamodule.mean, datamodule.std))
         grid = draw_grid(
             (images * std + mean).clamp(0, 1).cpu(),

@@ -52,11 +52,8 @@ class MNISTLitModule(LightningModule):
         self.compile_net = compile
         self.loss = nn.CrossEntropyLoss()
         # One metric for each stage: validation in the midst of an epoch must not reset training's.
-        self.acc = nn.ModuleDict(
-            {
-                f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro")
-                for stage in ("train", "val", "test")
-            }
+        self.train_acc, self.val_acc, self.test_acc = (
+            MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
         )
         self.val_acc_best = MaxMetric()
 
@@ -69,7 +66,7 @@ class MNISTLitModule(LightningModule):
         images, labels = batch
         logits = self(images)
         loss = self.loss(logits, labels)
-        acc = self.acc[f"{stage}_acc"]
+        acc: MulticlassAccuracy = getattr(self, f"{stage}_acc")
         acc.update(logits, labels)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         self.log(f"{stage}/acc", acc, on_step=False, on_epoch=True, prog_bar=True)
@@ -93,7 +90,7 @@ class MNISTLitModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the best validation accuracy so far, which a sweep can optimize."""
-        self.val_acc_best.update(self.acc["val_acc"].compute())
+        self.val_acc_best.update(self.val_acc.compute())
         self.log("val/acc_best", self.val_acc_best.compute(), sync_dist=True)
 
     def configure_model(self) -> None:

@@ -10,7 +10,7 @@ PARTS = ("data", "model")
 
 
 def register(argv: Sequence[str]) -> None:
-    """Store data and model of the checkpoint named in `argv` as the config `checkpoint`.
+    """Store data and model of the checkpoint named in `argv` as the config `checkpoint/config`.
 
     So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
     its data altogether.
@@ -19,7 +19,9 @@ def register(argv: Sequence[str]) -> None:
     path = values.get("ckpt_path", "").strip("'\"")
     if path:
         parts = {k: v for k, v in _parts(path).items() if k not in values}
-        ConfigStore.instance().store(name="checkpoint", node=parts, package="_global_")
+        ConfigStore.instance().store(
+            group="checkpoint", name="config", node=parts, package="_global_"
+        )
 
 
 def completed(cfg: DictConfig) -> DictConfig:

@@ -1,6 +1,6 @@
 """A configuration as plain data: fit for a checkpoint, a tracker, another machine."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,8 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
     try:
         value = node[key]
     except InterpolationResolutionError:
-        return OmegaConf.to_container(node, resolve=False)[key]
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        return raw[key]
     if isinstance(value, DictConfig):
         return {str(k): _value(value, k) for k in value}
     if isinstance(value, ListConfig):
@@ -43,7 +44,7 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
 
 
 @contextmanager
-def _environment_hidden() -> Iterator[None]:
+def _environment_hidden() -> Generator[None]:
     def refuse(*_: str) -> None:
         raise LookupError("hidden")
 

@@ -1,7 +1,7 @@
 """The end of a run: its best checkpoint, its results, its trackers closed."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def closed_at_the_end(objects: "Objects", metrics: dict[str, Tensor]) -> Iterator[None]:
+def closed_at_the_end(objects: "Objects", metrics: dict[str, Tensor]) -> Generator[None]:
     """Show the results of the run inside the `with`; close its trackers whatever happens."""
     trainer = objects["trainer"]
     status = "failed"

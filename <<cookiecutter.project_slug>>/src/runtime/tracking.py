@@ -43,7 +43,7 @@ class RunParameters(Callback):
 
 def substitute_of(trainer: Trainer) -> str | None:
     """Return the name of the dataset that stands in for the one asked for, or None."""
-    return getattr(trainer.datamodule, "substitute", None)  # ty: ignore[unresolved-attribute]
+    return getattr(trainer.datamodule, "substitute", None)  # ty: ignore[missing-attribute]
 
 
 def open_command(loggers: Sequence[Logger]) -> str | None:

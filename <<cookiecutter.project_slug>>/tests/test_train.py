@@ -1,0 +1,77 @@
+"""Training, from a composed configuration and from the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.eval import evaluate
+from src.runtime.identity import PROJECT_ROOT
+from src.train import train
+from tests.conftest import SMALL, Compose
+
+EXPERIMENTS = sorted(path.stem for path in (PROJECT_ROOT / "configs/experiment").glob("*.yaml"))
+
+
+def test_training_learns_and_eval_repeats_its_test_to_the_last_digit(
+    composed: Compose, tmp_path: Path
+) -> None:
+    settings = ("seed=0", "trainer.max_epochs=8", "data.batch_size=16")
+    metrics, _ = train(composed(*SMALL, *settings))
+    assert metrics["test/acc"] > 0.9
+    (best,) = (tmp_path / "checkpoints").glob("epoch_*.ckpt")
+    again, _ = evaluate(composed(f"ckpt_path={best}", config_name="eval"))
+    assert again["test/loss"] == metrics["test/loss"]
+    assert again["test/acc"] == metrics["test/acc"]
+
+
+def test_seed_zero_is_a_seed(composed: Compose) -> None:
+    losses = [train(composed(*SMALL, "seed=0", "test=false"))[0]["train/loss"] for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_resume_goes_on_from_the_last_checkpoint(composed: Compose, tmp_path: Path) -> None:
+    train(composed(*SMALL, "test=false"))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    step = torch.load(last, weights_only=True)["global_step"]
+    _, objects = train(composed(*SMALL, "test=false", "trainer.max_epochs=2", f"ckpt_path={last}"))
+    assert objects["trainer"].current_epoch == 2
+    assert objects["trainer"].global_step == 2 * step
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs(composed: Compose, experiment: str) -> None:
+    metrics, _ = train(
+        composed(
+            f"experiment={experiment}",
+            "common/logger@logger=csv",
+            "++data.val_size=64",
+            "+trainer.fast_dev_run=true",
+        )
+    )
+    assert metrics
+    assert all(torch.isfinite(value) for value in metrics.values())
+
+
+def test_a_sweep_of_two_jobs_writes_two_folders(tmp_path: Path, mnist_dir: Path) -> None:
+    command = [
+        *(sys.executable, "src/train.py", "-m", "model.optimizer.lr=0.001,0.01", *SMALL),
+        f"paths.log_dir={tmp_path}",
+        f"paths.data_dir={mnist_dir}",
+        "trainer.accelerator=cpu",
+        "optimized_metric=val/acc",
+    ]
+    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    jobs = sorted(tmp_path.glob("train/multiruns/*/*/checkpoints/last.ckpt"))
+    assert [path.parent.parent.name for path in jobs] == ["0", "1"]
+
+
+def test_images_are_drawn_each_epoch(composed: Compose, tmp_path: Path) -> None:
+    train(composed(*SMALL, "trainer.max_epochs=2", "test=false"))
+    assert [path.name for path in sorted((tmp_path / "images").iterdir())] == [
+        "val_epoch_000.png",
+        "val_epoch_001.png",
+    ]
