@@ -63,10 +63,12 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unreachable")
-def test_digits_stand_in_for_mnist_only_where_asked(tmp_path: Path) -> None:
+def test_digits_stand_in_for_mnist_only_where_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     datamodule = MNISTDataModule(str(tmp_path), offline_fallback="digits")
-    with pytest.warns(UserWarning, match="EMBEDDED DIGITS"):
-        datamodule.prepare_data()
+    datamodule.prepare_data()
+    assert "THIS RUN USES THE EMBEDDED DIGITS" in caplog.text
     datamodule.setup()
     assert datamodule.substitute == "digits"
     assert sizes(datamodule) == [1297, 250, 250]

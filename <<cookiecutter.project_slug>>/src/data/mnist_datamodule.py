@@ -3,17 +3,19 @@
 Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritten digits.
 """
 
+import logging
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import random_split
 from torchvision.datasets import MNIST
 
 from src.data import mnist_files
 from src.data.digits_datamodule import split_digits
 from src.data.in_memory import InMemoryDataModule, InMemoryImages
+
+log = logging.getLogger(__name__)
 
 
 class MNISTDataModule(InMemoryDataModule):
@@ -54,6 +56,7 @@ class MNISTDataModule(InMemoryDataModule):
                 "set data.offline_fallback to digits or null"
             )
         self.offline_fallback = offline_fallback
+        self._download_failed = False
 
     @property
     def substitute(self) -> str | None:
@@ -62,6 +65,8 @@ class MNISTDataModule(InMemoryDataModule):
 
     def prepare_data(self) -> None:
         """Download what is missing and check what is there; runs in one process a machine."""
+        if self._download_failed:  # asked before, by `fit`: do not wait again for `test`
+            return
         if not mnist_files.exist(self.data_dir):
             try:
                 mnist_files.download(self.data_dir)
@@ -72,9 +77,11 @@ class MNISTDataModule(InMemoryDataModule):
                         f"downloaded ({error}). Put its four files there, or train on the "
                         "embedded digits: data=digits"
                     ) from error
-                rank_zero_warn(
-                    f"MNIST cannot be downloaded ({error}): THIS RUN USES THE EMBEDDED DIGITS "
-                    "INSTEAD. data.offline_fallback=null makes this an error."
+                self._download_failed = True
+                log.warning(
+                    "MNIST cannot be downloaded (%s): THIS RUN USES THE EMBEDDED DIGITS INSTEAD. "
+                    "data.offline_fallback=null makes this an error.",
+                    error,
                 )
                 return
         mnist_files.check(self.data_dir)
