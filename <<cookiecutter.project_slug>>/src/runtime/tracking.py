@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
+from src.runtime import record
 from src.runtime.plain_config import flatten
 
 
@@ -34,6 +35,7 @@ class RunParameters(Callback):
         for logger in trainer.loggers:
             logger.log_hyperparams(parameters)
             if isinstance(logger, MLFlowLogger):
+                record.update(trainer.default_root_dir, mlflow_run_id=logger.run_id)
                 tags = {tag: "true" for tag in self.plain_config.get("tags", [])}
                 if substitute:
                     tags["data.substitute"] = substitute
