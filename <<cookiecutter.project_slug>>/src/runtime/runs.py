@@ -30,6 +30,7 @@ def closed_at_the_end(objects: "Objects", metrics: dict[str, Tensor]) -> Generat
     finally:
         for logger in objects["loggers"]:
             logger.finalize(status)
+        tracking.close(objects["loggers"])
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:

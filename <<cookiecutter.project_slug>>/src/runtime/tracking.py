@@ -1,12 +1,17 @@
 """What each tracker is told about a run, whichever tracker it is."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
+from src.runtime.mlflow_delivery import without_password
+from src.runtime.mlflow_logger import JournalMLFlowLogger
 from src.runtime.plain_config import flatten
+
+log = logging.getLogger(__name__)
 
 
 class RunParameters(Callback):
@@ -41,6 +46,13 @@ class RunParameters(Callback):
                     logger.experiment.set_tag(logger.run_id, key, value)
 
 
+def close(loggers: Sequence[Logger]) -> None:
+    """Close the trackers that deliver in the background, and log what became of the run there."""
+    for logger in loggers:
+        if isinstance(logger, JournalMLFlowLogger) and (outcome := logger.close()):
+            log.info(outcome)
+
+
 def substitute_of(trainer: Trainer) -> str | None:
     """Return the name of the dataset that stands in for the one asked for, or None."""
     return getattr(trainer.datamodule, "substitute", None)  # ty: ignore[missing-attribute]
@@ -50,7 +62,7 @@ def open_command(loggers: Sequence[Logger]) -> str | None:
     """Return the command that opens the first tracker that has a page."""
     for logger in loggers:
         if isinstance(logger, MLFlowLogger):
-            return f"mlflow ui --backend-store-uri {logger._tracking_uri}"
+            return f"mlflow ui --backend-store-uri {without_password(logger._tracking_uri)}"
         if isinstance(logger, TensorBoardLogger):
             return f"tensorboard --logdir {logger.log_dir}"
     return None
