@@ -32,13 +32,12 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     from src.runtime import runs
     from src.runtime.build import build
 
-    objects = build(checkpoint_config.completed(cfg))
-    trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
-    metrics: dict[str, Tensor] = {}
-    with runs.closed_at_the_end(objects, metrics):
+    with runs.recorded(cfg) as run:
+        objects = run.objects = build(checkpoint_config.completed(cfg))
+        trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path)
-        metrics |= trainer.callback_metrics
-    return metrics, objects
+        run.metrics |= trainer.callback_metrics
+    return run.metrics, objects
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="eval")

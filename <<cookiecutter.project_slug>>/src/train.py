@@ -35,19 +35,18 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     from src.runtime import runs
     from src.runtime.build import build
 
-    objects = build(cfg)
-    trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
-    metrics: dict[str, Tensor] = {}
-    with runs.closed_at_the_end(objects, metrics):
+    with runs.recorded(cfg) as run:
+        objects = run.objects = build(cfg)
+        trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         ckpt_path = cfg.ckpt_path
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
-            metrics |= trainer.callback_metrics
+            run.metrics |= trainer.callback_metrics
             ckpt_path = runs.best_checkpoint(trainer)
         if cfg.test:
             trainer.test(model, datamodule, ckpt_path=ckpt_path)
-            metrics |= trainer.callback_metrics
-    return metrics, objects
+            run.metrics |= trainer.callback_metrics
+    return run.metrics, objects
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="train")

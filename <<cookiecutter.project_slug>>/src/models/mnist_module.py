@@ -21,7 +21,8 @@ class MNISTLitModule(LightningModule):
     Args:
         net: maps images `(B, C, H, W)` to logits `(B, num_classes)`.
         optimizer: called with the parameters.
-        scheduler: called with the optimizer; None keeps the learning rate as it is.
+        scheduler: called with the optimizer, and with the number of steps of the run if it has a
+            keyword `total_steps: null`; None keeps the learning rate as it is.
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
         lr_monitor: the metric that ReduceLROnPlateau looks at.
         lr_frequency: how many intervals lie between two steps of the scheduler.
@@ -33,7 +34,7 @@ class MNISTLitModule(LightningModule):
         self,
         net: nn.Module,
         optimizer: Callable[..., Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler: Callable[..., LRScheduler] | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
         lr_frequency: int = 1,
@@ -103,5 +104,8 @@ class MNISTLitModule(LightningModule):
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
+        settings = {}
+        if getattr(self.scheduler, "keywords", {}).get("total_steps", 0) is None:
+            settings["total_steps"] = self.trainer.estimated_stepping_batches
+        scheduler = self.scheduler(optimizer, **settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.lr_config}}

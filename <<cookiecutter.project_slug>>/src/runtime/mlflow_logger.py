@@ -150,9 +150,9 @@ class JournalMLFlowLogger(MLFlowLogger):
             pass  # it died
         try:
             delivered = follower.wait() == 0
-        except KeyboardInterrupt:  # a second Ctrl-C: do not wait
+        except BaseException:  # a second Ctrl-C, say: do not wait
             follower.kill()
-            delivered = False
+            raise
         self._starts = 0
         where = without_password(self._tracking_uri)
         if delivered and not self._disk_full:

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
+from src.runtime import record
 from src.runtime.mlflow_delivery import without_password
 from src.runtime.mlflow_logger import JournalMLFlowLogger
 from src.runtime.plain_config import flatten
@@ -50,6 +51,7 @@ def close(loggers: Sequence[Logger]) -> None:
     """Close the trackers that deliver in the background, and log what became of the run there."""
     for logger in loggers:
         if isinstance(logger, JournalMLFlowLogger) and (outcome := logger.close()):
+            record.update(logger.save_dir, mlflow_run_id=logger.run_id)
             log.info(outcome)
 
 

@@ -1,0 +1,29 @@
+# Each command makes what it needs by itself, and asks nothing.
+# uv comes from the machine or, where there is none, from a virtual environment in .uv/
+UV := $(shell command -v uv || echo .uv/bin/uv)
+UV_PATH = PATH="$(abspath $(dir $(UV))):$$PATH"
+SLUG = my_ml_project
+
+.PHONY: demo test check fix bench clean
+
+demo: $(UV) ## bake the defaults into demo/ and train experiment=mon_experience there
+	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
+	cd demo/$(SLUG) && $(UV_PATH) uv run python src/train.py experiment=mon_experience
+
+test: $(UV) ## bake, and do in the baked project what its README says
+	$(UV_PATH) uv run --quiet pytest
+
+check: $(UV) ## lint and format, the unrendered project included; changes nothing
+	$(UV) run --quiet ruff format --check --no-cache .
+	$(UV) run --quiet ruff check --no-cache .
+
+fix: $(UV) ## format, and mend what can be mended
+	$(UV) run --quiet ruff format --no-cache .
+	$(UV) run --quiet ruff check --no-cache --fix .
+
+clean: ## remove what these commands made
+	rm -rf .uv .venv demo .pytest_cache .hypothesis uv.lock
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet uv

@@ -1,0 +1,93 @@
+"""What baking writes: the right files for each answer, and nothing of the template in them."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import FOLDER, TEMPLATE, Bake
+
+QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES = [
+    (name, value) for name, answer in QUESTIONS.items() if type(answer) is list for value in answer
+]
+CI_FILES = {"github": {".github/workflows/ci.yml"}, "gitlab": {".gitlab-ci.yml"}, "none": set()}
+
+
+def tracked() -> list[str]:
+    """Return the paths of the template's files, as git would commit them."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
+    return [path for path in listed.split("\0") if path and (FOLDER / path).exists()]
+
+
+def files(folder: Path) -> set[str]:
+    """Return the relative paths of all files in a folder."""
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(("question", "answer"), [("project_name", "My ML Project"), *CHOICES])
+def test_each_answer_gives_exactly_its_files(bake: Bake, question: str, answer: str) -> None:
+    folder = bake(**{question: answer})
+    common = {path for path in tracked() if "<<" not in path}
+    provider = answer if question == "ci_provider" else "github"
+    assert files(folder) == common | CI_FILES[provider]
+    for path in files(folder):
+        content = (folder / path).read_text(encoding="utf-8")
+        assert content.strip(), f"{path} is empty"
+        assert content.endswith("\n"), f"{path} has no newline at its end"
+        assert not re.search(r"<<|# <[%#]|cookiecutter\.", content), f"{path} is half rendered"
+        parse(folder / path)
+
+
+def parse(path: Path) -> None:
+    """Parse a file by its suffix; raise what its parser raises."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in (".yaml", ".yml"):
+        yaml.safe_load(text)
+    elif path.suffix == ".toml":
+        tomllib.loads(text)
+    elif path.suffix == ".json":
+        json.loads(text)
+    elif path.suffix == ".py":
+        compile(text, path, "exec")
+
+
+@pytest.mark.parametrize("path", tracked())
+def test_the_unrendered_tree_parses(path: str) -> None:
+    parse(FOLDER / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "first_words"),
+    [
+        ("MIT", "MIT License"),
+        ("Apache-2.0", "Copyright {year} Ada Lovelace\n\n"),
+        ("BSD-3-Clause", "BSD 3-Clause License"),
+        ("GPL-3.0", "My ML Project\nCopyright (C) {year} Ada Lovelace"),
+        ("Proprietary", "Copyright (c) {year} Ada Lovelace. All rights reserved."),
+    ],
+)
+def test_the_licence_is_the_one_chosen(bake: Bake, name: str, first_words: str) -> None:
+    text = (bake(license=name, author_name="Ada Lovelace") / "LICENSE").read_text(encoding="utf-8")
+    year = re.search(r"\b20\d\d\b", text)
+    assert year
+    assert text.startswith(first_words.format(year=year[0]))
+    assert "Ada Lovelace" in text
+
+
+def test_the_default_logger_is_the_one_chosen(bake: Bake) -> None:
+    train = yaml.safe_load((bake(default_logger="csv") / "configs/train.yaml").read_text())
+    assert {"/common/logger@logger": "csv"} in train["defaults"]
+
+
+def test_at_most_nine_questions_each_with_a_label() -> None:
+    asked = [name for name in QUESTIONS if not name.startswith("_")]
+    assert len(asked) <= 9
+    assert set(QUESTIONS["__prompts__"]) == set(asked)
+    for name, value in CHOICES:
+        assert value in QUESTIONS["__prompts__"][name]

@@ -1,0 +1,46 @@
+"""The baked default project does what its README says, in an environment of its own."""
+
+import re
+
+from tests.conftest import Project
+
+SMALL = "data=digits trainer.max_epochs=1 trainer.min_epochs=1"
+
+
+def test_lint_format_and_types(project: Project) -> None:
+    project.run("make check")
+    project.run("git diff --exit-code")  # checking changes nothing
+
+
+def test_its_own_tests(project: Project) -> None:
+    result = project.run("make test")
+    print(result.stdout)
+    assert re.search(r"\d+ passed", result.stdout)
+    assert "failed" not in result.stdout
+
+
+def test_training_then_eval_of_its_checkpoint(project: Project) -> None:
+    trained = project.run(f"uv run python src/train.py experiment=mon_experience {SMALL}").stdout
+    best = re.search(r"best checkpoint\s+(\S+)", trained)
+    assert best
+    assert re.search(r"open tracker\s+mlflow ui", trained)
+    evaluated = project.run(f"uv run python src/eval.py ckpt_path={best[1]}").stdout
+    row = re.compile(r"test/loss\s*│\s*(\S+)")
+    assert row.findall(evaluated)[-1] == row.findall(trained)[-1]
+
+
+def test_loggers_are_swapped_in_a_word(project: Project) -> None:
+    for logger, written in [
+        ("csv", "csv/metrics.csv"),
+        ("tensorboard", "tensorboard/events.out.tfevents.*"),
+        ("none", "train.log"),
+    ]:
+        command = f"uv run python src/train.py {SMALL} common/logger@logger={logger}"
+        run = re.search(r"run directory\s+(\S+)", project.run(command).stdout)
+        assert run
+        assert project.run(f"ls {run[1]}/{written}").stdout
+
+
+def test_pip_installs_it_as_well(project: Project) -> None:
+    command = "uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet --dry-run "
+    project.run(command + "--no-deps --editable . && rm -r .pip")
