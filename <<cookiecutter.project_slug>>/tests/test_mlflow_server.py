@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 ENVIRONMENT = os.environ | {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "CUDA_VISIBLE_DEVICES": "",
 }
@@ -85,38 +85,50 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.send(signal.SIGKILL)
 
 
-def start_training(tmp_path: Path, uri: str, *overrides: str) -> subprocess.Popen[str]:
-    """Start a run that logs each step, to MLflow and to a CSV file: the record to compare with."""
-    command = [
-        *(sys.executable, "src/train.py", "data=digits", "trainer.accelerator=cpu"),
-        *("common/logger@logger=many_loggers", "~logger.tensorboard", "data.batch_size=16"),
-        *("trainer.max_epochs=-1", "+trainer.log_every_n_steps=1", "~callbacks.early_stopping"),
-        *(f"paths.log_dir={tmp_path / 'logs'}", "logger.mlflow.patience=5", *overrides),
-    ]
-    return subprocess.Popen(
-        command,
-        cwd=PROJECT_ROOT,
-        env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": uri},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+class Training:
+    """A run that logs each step, to MLflow and to a CSV file: the record to compare with."""
+
+    def __init__(self, tmp_path: Path, uri: str, *overrides: str) -> None:
+        self.logs = tmp_path / "logs"
+        self.output = tmp_path / "output.txt"
+        command = [
+            *(sys.executable, "src/train.py", "data=digits", "data.batch_size=64"),
+            *("trainer.accelerator=cpu", "trainer.max_epochs=-1", "+trainer.log_every_n_steps=1"),
+            *("common/callbacks@callbacks=none", "common/logger@logger=many_loggers"),
+            *(f"paths.log_dir={self.logs}", "logger.mlflow.patience=5", *overrides),
+        ]
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=PROJECT_ROOT,
+                env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": uri},
+                stdout=output,
+                stderr=output,
+            )
+
+    def written(self) -> int:
+        """Return how many bytes of metrics it has measured so far."""
+        return sum(path.stat().st_size for path in self.logs.glob("train/runs/*/csv/metrics.csv"))
+
+    def has_a_run(self) -> bool:
+        """Whether MLflow knows of it."""
+        return any(self.logs.glob("train/runs/*/mlflow/state.json"))
+
+    def end(self, code: int = 0) -> str:
+        """Wait until it ends with this code and return what it printed."""
+        assert self.process.wait(timeout=180) == code, self.output.read_text()
+        return self.output.read_text()
 
 
-def written(tmp_path: Path) -> int:
-    """Return how many bytes of metrics the run has measured so far."""
-    return sum(path.stat().st_size for path in tmp_path.glob("logs/train/runs/*/csv/metrics.csv"))
-
-
-def assert_every_metric_is_there_once(uri: str, tmp_path: Path) -> None:
+def assert_every_metric_is_there_once(uri: str, training: Training, status: str) -> None:
     """Compare the CSV file of the only run with the history of each metric in MLflow."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     (run,) = client.search_runs(experiments)
-    assert run.info.status == "FINISHED"
-    (path,) = tmp_path.glob("logs/train/runs/*/csv/metrics.csv")
+    assert run.info.status == status
+    (path,) = training.logs.glob("train/runs/*/csv/metrics.csv")
     measured: dict[str, list[tuple[int, float]]] = {}
     with path.open() as file:
         for row in csv.DictReader(file):
@@ -124,7 +136,7 @@ def assert_every_metric_is_there_once(uri: str, tmp_path: Path) -> None:
             for name, value in row.items():
                 if value:
                     measured.setdefault(name, []).append((step, float(value)))
-    assert sum(map(len, measured.values())) > 1_000
+    assert sum(map(len, measured.values())) > 200
     for name, values in measured.items():
         history = client.get_metric_history(run.info.run_id, name)
         assert sorted((metric.step, metric.value) for metric in history) == sorted(values), name
@@ -134,37 +146,35 @@ def test_a_server_is_killed_restarted_and_stopped_during_a_run(
     server: Server, tmp_path: Path
 ) -> None:
     server.start()
-    training = start_training(tmp_path, server.uri, "+trainer.max_time=00:00:01:00")
-    for _ in range(2):  # while it runs, then again after the restart
-        wait_until(lambda: written(tmp_path) > 20_000)
+    training = Training(tmp_path, server.uri)
+    wait_until(training.has_a_run)
     server.send(signal.SIGKILL)
-    before = written(tmp_path)
-    wait_until(lambda: written(tmp_path) > 2 * before)  # the run trains on
+    before = training.written()
+    wait_until(lambda: training.written() > before)  # the run trains on
     server.start()
-    time.sleep(3)
+    time.sleep(5)
     server.send(signal.SIGSTOP)
-    before = written(tmp_path)
+    before = training.written()
     time.sleep(8)
-    assert written(tmp_path) > before
+    assert training.written() > before
     server.send(signal.SIGCONT)
-    output, _ = training.communicate(timeout=180)
-    assert training.returncode == 0, output
+    before = training.written()
+    wait_until(lambda: training.written() > before)
+    training.process.terminate()
+    output = training.end(143)
     assert output.count("does not take the records") <= 2, output
     assert "has everything that was logged" in output
-    assert_every_metric_is_there_once(server.uri, tmp_path)
+    assert_every_metric_is_there_once(server.uri, training, "KILLED")
 
 
 def test_what_could_not_be_delivered_is_uploaded_later_and_once(
     server: Server, tmp_path: Path
 ) -> None:
-    start = time.monotonic()
-    training = start_training(tmp_path, server.uri, "+trainer.max_steps=2000")
-    wait_until(lambda: written(tmp_path) > 0)
-    output, _ = training.communicate(timeout=120)
-    assert training.returncode == 0, output
+    training = Training(tmp_path, server.uri, "+trainer.max_steps=300")
+    output = training.end()
     assert output.count("does not take the records") == 1, output
     assert "Upload it with: python src/sync.py" in output
-    sync = [sys.executable, "src/sync.py", str(tmp_path / "logs")]
+    sync = [sys.executable, "src/sync.py", str(training.logs)]
     down = subprocess.run(sync, cwd=PROJECT_ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert down.returncode == 1
     assert "not uploaded" in down.stdout
@@ -173,5 +183,4 @@ def test_what_could_not_be_delivered_is_uploaded_later_and_once(
         up = subprocess.run(sync, cwd=PROJECT_ROOT, env=ENVIRONMENT, capture_output=True, text=True)
         assert up.returncode == 0, up.stdout
         assert answer in up.stdout
-    assert_every_metric_is_there_once(server.uri, tmp_path)
-    print(f"{time.monotonic() - start:.0f} s")
+    assert_every_metric_is_there_once(server.uri, training, "FINISHED")

@@ -13,10 +13,11 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console
+from src.runtime import console, tracking
 from src.runtime.checkpoints import ConfigInCheckpoint
+from src.runtime.extras import check_installed
 from src.runtime.plain_config import to_plain
-from src.runtime.tracking import RunParameters
+from src.runtime.trackers import guarded
 
 
 class Objects(TypedDict):
@@ -36,6 +37,7 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
+    check_installed(node.get("_target_", "") for node in (cfg.get("logger") or {}).values())
     plain = to_plain(cfg)
     console.print_config(plain)
     if cfg.get("seed") is not None:
@@ -43,8 +45,8 @@ def build(cfg: DictConfig) -> Objects:
     datamodule = _instantiate(cfg.data)
     model = _instantiate(cfg.model)
     callbacks = [_instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
-    callbacks += [ConfigInCheckpoint(plain), RunParameters(plain)]
-    loggers = [_instantiate(node) for node in (cfg.get("logger") or {}).values()]
+    loggers = [guarded(_instantiate(node)) for node in (cfg.get("logger") or {}).values()]
+    callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = _instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     return Objects(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock
 
 from src.runtime.journal import Record, read, read_json, write_json
@@ -169,7 +170,7 @@ class Delivery:
 
         try:
             for record in records:
-                self._send_file(record)
+                self._send_other(record)
             self._send_batch(records)
         except MlflowException as error:
             if error.error_code not in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
@@ -209,13 +210,49 @@ class Delivery:
             )
             self._params |= params
 
-    def _send_file(self, record: Record) -> None:
-        if "file" in record:
-            path = self.folder / record["file"]
-            if path.exists():  # else it was delivered, and only the answer was lost
-                self._client.log_artifact(self.run_id, str(path), record["to"] or None)
-                shutil.rmtree(path.parent)
+    def _send_other(self, record: Record) -> None:
+        if "datasets" in record:
+            self._client.log_inputs(
+                self.run_id, [_dataset(fields) for fields in record["datasets"]]
+            )
+        path = self.folder / record.get("file", record.get("model", ""))
+        if path == self.folder or not path.exists():
+            return  # delivered before, and only the answer was lost
+        if "model" in record:
+            self._send_model(record, path)
+        else:
+            self._client.log_artifact(self.run_id, str(path), record["to"] or None)
+        shutil.rmtree(path.parent)
+
+    def _send_model(self, record: Record, path: Path) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        experiments = [self.state["experiment_id"]]
+        found = self._client.search_logged_models(experiments, f"tags.key = '{record['key']}'")
+        model = (found and found[0]) or self._client.create_logged_model(
+            experiments[0], "best", self.run_id, {"key": record["key"]}, self._params, "checkpoint"
+        )
+        about = path / "MLmodel"  # saved before the model had a name
+        fields = yaml.safe_load(about.read_text(encoding="utf-8"))
+        fields |= {"model_id": model.model_id, "run_id": self.run_id}
+        fields["artifact_path"] = model.artifact_location
+        about.write_text(yaml.safe_dump(fields), encoding="utf-8")
+        self._client.log_model_artifacts(model.model_id, str(path))
+        outputs = self._client.get_run(self.run_id).outputs
+        if model.model_id not in [output.model_id for output in outputs.model_outputs]:
+            output = LoggedModelOutput(model.model_id, record["step"])
+            self._client.log_outputs(self.run_id, [output])
+        self._client.finalize_logged_model(model.model_id, "READY")
 
     def _remember(self, **changes: Any) -> None:
         self.state |= changes
         write_json(self.folder / "state.json", self.state)
+
+
+def _dataset(fields: Record) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        fields["name"], fields["digest"], "local", fields["source"], profile=fields["profile"]
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", fields["context"])])

@@ -44,7 +44,7 @@ def follow(folder: Path, uri: str, patience: float) -> bool:
                 _say(f"MLflow at {without_password(uri)} answers again.")
             wait, failing = POLL_SECONDS, False
         except Exception as error:
-            log.exception("Not delivered")
+            log.info("Not delivered: %s", error, exc_info=not failing)
             if not failing:
                 reason = str(error).replace(uri, without_password(uri)).splitlines()[0][:300]
                 _say(

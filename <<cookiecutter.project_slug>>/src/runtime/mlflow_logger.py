@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class JournalMLFlowLogger(MLFlowLogger):
         self._artifact_location = artifact_location
         self._run_name = run_name
         self.tags = tags
-        self._log_model = log_model
+        self.log_model = log_model
         self._prefix = prefix
         self._patience = patience
         self._journal: Journal | None = None
@@ -161,6 +161,17 @@ class JournalMLFlowLogger(MLFlowLogger):
             f"MLflow at {where} has not got everything yet; the rest is kept in {self.folder}. "
             "Upload it with: python src/sync.py"
         )
+
+    @rank_zero_only
+    def record_model(self, path: Path, step: int) -> None:
+        """Log a model that was saved in MLflow's format to a folder of its own below `folder`."""
+        file = path.relative_to(self.folder).as_posix()
+        self.record({"model": file, "key": uuid.uuid4().hex, "step": step})
+
+    @rank_zero_only
+    def record_datasets(self, datasets: Sequence[Record]) -> None:
+        """Log datasets: each with `name`, `digest`, `source`, `profile`, and `context`."""
+        self.record({"datasets": list(datasets)})
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Do nothing: the best checkpoint is logged once, at the end."""
