@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
+from contextlib import suppress
 from typing import Any, TypedDict
 
 from hydra.utils import instantiate
@@ -14,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from src.runtime import console
+from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.plain_config import to_plain
 from src.runtime.tracking import RunParameters
@@ -47,6 +49,8 @@ def build(cfg: DictConfig) -> Objects:
     loggers = [_instantiate(node) for node in (cfg.get("logger") or {}).values()]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = _instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    with suppress(NotImplementedError):  # FSDP and the like write their own
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return Objects(
         cfg=cfg,
         datamodule=datamodule,
