@@ -61,6 +61,10 @@ class LastCheckpoint(Callback):
         """Where the newest checkpoint lies."""
         return self.dirpath / LAST
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write nothing in a `fast_dev_run`."""
+        self._off = bool(trainer.fast_dev_run)  # ty: ignore[missing-attribute]
+
     # When to write
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +79,7 @@ class LastCheckpoint(Callback):
         """From now on a signal waits for a checkpoint."""
         self._note_saved(trainer)
         signals.current.install()
-        signals.current.wait = not trainer.fast_dev_run
+        signals.current.wait = not self._off
         if self._loaded:
             self._resume(trainer)
 
@@ -118,7 +122,8 @@ class LastCheckpoint(Callback):
                 "loaders": loader._state_dicts() if loader else [],
             }
 
-        if trainer.fit_loop.epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+        fetcher = trainer.fit_loop._data_fetcher
+        if fetcher and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher):
             self._before_validation = random_states.capture()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -155,12 +160,12 @@ class LastCheckpoint(Callback):
         )
         if trainer.world_size > 1:  # all processes write together
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
-        return due and not trainer.fast_dev_run
+        return due and not self._off
 
     # What to write
 
     def _save(self, trainer: Trainer, random: Any, within_epoch: bool, loaders: Any = None) -> None:
-        if not trainer.fast_dev_run:
+        if not self._off:
             self._saving = {
                 "random": random,
                 "at_epoch_start": self._at_epoch_start,
