@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
 from src.runtime import checkpoint_io
+from src.runtime.instantiate import instantiate
 
 CONFIG_KEY = "config"
 
@@ -44,8 +44,6 @@ def load_model(path: str | Path) -> LightningModule:
         ValueError: if there is no such file, or no configuration in it.
     """
     checkpoint = load(path)
-    model: LightningModule = instantiate(
-        OmegaConf.create(checkpoint[CONFIG_KEY])["model"], _convert_="all"
-    )
+    model: LightningModule = instantiate(OmegaConf.create(checkpoint[CONFIG_KEY])["model"])
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
