@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.runtime import record
+from src.runtime import instantiate, record
 from src.train import train
 from tests.conftest import SMALL, Compose
 from tests.killing import Killed
@@ -94,6 +94,15 @@ def differences(a: Any, b: Any, at: str = "") -> list[str]:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return [] if torch.equal(a, b) else [f"{at}: tensors"]
     return [] if a == b else [f"{at}: {a} and {b}"]
+
+
+@pytest.fixture(autouse=True)
+def allow_killing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a configuration call what stands in `tests.killing`."""
+    allowed = (*instantiate.ALLOWED, "tests.killing.*")
+    monkeypatch.setattr(instantiate, "ALLOWED", allowed)
+    for key in instantiate._WHITELIST:
+        monkeypatch.setitem(instantiate._WHITELIST, key, allowed)
 
 
 @pytest.fixture(scope="module")
