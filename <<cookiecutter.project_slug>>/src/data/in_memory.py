@@ -1,6 +1,7 @@
 """Images that fit in memory: held as tensors, fetched and normalised a whole batch at a time."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -46,7 +47,14 @@ class InMemoryImages(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch: images, float32 `(B, C, H, W)`, normalised, and labels, int64 `(B,)`."""
         rows = torch.as_tensor(indices)
-        return (self.images[rows] - self.mean) / self.std, self.labels[rows]
+        images = self.images.index_select(0, rows)  # as uint8: a quarter of the bytes to gather
+        return images.sub(self.mean).div_(self.std), self.labels.index_select(0, rows)
+
+    def subset(self, rows: Tensor) -> "InMemoryImages":
+        """Return the images of `rows`, copied: a `Subset` would look each index up in a list."""
+        part = copy(self)
+        part.images, part.labels = self.images[rows], self.labels[rows]
+        return part
 
 
 def as_fetched(batch: Any) -> Batch:

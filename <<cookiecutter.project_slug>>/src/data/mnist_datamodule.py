@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.utils.data import random_split
 from torchvision.datasets import MNIST
 
 from src.data import mnist_files
@@ -99,11 +98,9 @@ class MNISTDataModule(InMemoryDataModule):
                 f"val_size={self.val_size} does not split {len(train)} training images: "
                 f"set data.val_size between 1 and {len(train) - 1}"
             )
-        self.data_train, self.data_val = random_split(
-            train,
-            [len(train) - self.val_size, self.val_size],
-            generator=torch.Generator().manual_seed(self.split_seed),
-        )
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.split_seed))
+        sizes = [len(train) - self.val_size, self.val_size]
+        self.data_train, self.data_val = (train.subset(rows) for rows in order.split(sizes))
 
     def _load(self, train: bool) -> InMemoryImages:
         mnist = MNIST(str(self.data_dir), train=train)

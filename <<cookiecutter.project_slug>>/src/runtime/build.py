@@ -1,8 +1,7 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from hydra.utils import instantiate
 from lightning.pytorch import (
     Callback,
     LightningDataModule,
@@ -15,6 +14,7 @@ from omegaconf import DictConfig
 
 from src.runtime import console
 from src.runtime.checkpoints import ConfigInCheckpoint
+from src.runtime.instantiate import instantiate
 from src.runtime.plain_config import to_plain
 from src.runtime.tracking import RunParameters
 
@@ -40,13 +40,13 @@ def build(cfg: DictConfig) -> Objects:
     console.print_config(plain)
     if cfg.get("seed") is not None:
         seed_everything(cfg.seed, workers=True, verbose=False)
-    datamodule = _instantiate(cfg.data)
-    model = _instantiate(cfg.model)
-    callbacks = [_instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
+    datamodule = instantiate(cfg.data)
+    model = instantiate(cfg.model)
+    callbacks = [instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
     callbacks += [ConfigInCheckpoint(plain), RunParameters(plain)]
-    loggers = [_instantiate(node) for node in (cfg.get("logger") or {}).values()]
+    loggers = [instantiate(node) for node in (cfg.get("logger") or {}).values()]
     # An empty list would give Lightning's default logger; False gives none.
-    trainer = _instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     return Objects(
         cfg=cfg,
         datamodule=datamodule,
@@ -55,8 +55,3 @@ def build(cfg: DictConfig) -> Objects:
         loggers=loggers,
         trainer=trainer,
     )
-
-
-def _instantiate(node: DictConfig, **kwargs: Any) -> Any:
-    # Plain lists and dicts, not OmegaConf's: they end up in checkpoints, which hold plain data.
-    return instantiate(node, _convert_="all", **kwargs)

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
+
+from src.runtime.instantiate import instantiate
 
 CONFIG_KEY = "config"
 
@@ -45,8 +46,6 @@ def load_model(path: str | Path) -> LightningModule:
         ValueError: if there is no such file, or no configuration in it.
     """
     checkpoint = load(path)
-    model: LightningModule = instantiate(
-        OmegaConf.create(checkpoint[CONFIG_KEY])["model"], _convert_="all"
-    )
+    model: LightningModule = instantiate(OmegaConf.create(checkpoint[CONFIG_KEY])["model"])
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
