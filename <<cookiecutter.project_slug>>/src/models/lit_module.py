@@ -1,14 +1,14 @@
 """Supervised learning, the common case: net, loss, metrics, optimizer and scheduler by config."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, cast
 
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 
 Batch = tuple[Tensor | Mapping[str, Tensor], Tensor]
 Stage = Literal["train", "val", "test"]
@@ -50,7 +50,10 @@ class LitModule(LightningModule):
         super().__init__()
         self.net = net
         self.loss = loss
-        # One collection a stage: validation in the midst of an epoch must not reset training's.
+        # One of each a stage: validation in the midst of an epoch must not reset training's.
+        self.train_loss, self.val_loss, self.test_loss = (
+            MeanMetric(nan_strategy="disable") for _ in range(3)
+        )
         self.train_metrics, self.val_metrics, self.test_metrics = (
             metrics.clone(f"{stage}/") for stage in ("train", "val", "test")
         )
@@ -69,15 +72,21 @@ class LitModule(LightningModule):
         return self.net(**inputs) if isinstance(inputs, Mapping) else self.net(inputs)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
-        """Return the mean loss `()` of a batch, and count the batch in the metrics."""
+        """Return the mean loss `()` of a batch, and add it and the metrics to the epoch's."""
         inputs, targets = batch
         predictions = self(inputs)
         loss = self.loss(predictions, targets)
-        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        metrics.update(predictions.detach(), targets)
-        # The size is told, as Lightning can only guess it from inputs that are a dict.
-        self.log(f"{stage}/loss", loss, on_epoch=True, on_step=False, batch_size=len(targets))
+        getattr(self, f"{stage}_loss").update(loss.detach(), len(targets))
+        getattr(self, f"{stage}_metrics").update(predictions.detach(), targets)
         return loss
+
+    def log_epoch(self, stage: Stage) -> None:
+        """Log the mean loss and the metrics of an epoch; Lightning then resets them.
+
+        Once an epoch: `self.log` in a step takes as long as the step of a small net itself.
+        """
+        self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=True)
+        self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
@@ -91,17 +100,23 @@ class LitModule(LightningModule):
         """Measure a batch of the test set."""
         self.shared_step(batch, "test")
 
+    def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
+        """Log the loss of the steps that reach the trackers, and of no others."""
+        every = self.trainer.log_every_n_steps  # ty: ignore[missing-attribute]
+        if every and self.global_step % every == 0:
+            self.log("train/loss_step", cast(dict[str, Tensor], outputs)["loss"])
+
     def on_train_epoch_end(self) -> None:
-        """Log the metrics of the training set, and start them anew."""
-        self.log_dict(self.train_metrics, prog_bar=True)
+        """Log the metrics of the training set, over the weights of the whole epoch."""
+        self.log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation set, and start them anew."""
-        self.log_dict(self.val_metrics, prog_bar=True)
+        """Log the metrics of the validation set."""
+        self.log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test set, and start them anew."""
-        self.log_dict(self.test_metrics)
+        """Log the metrics of the test set."""
+        self.log_epoch("test")
 
     def configure_model(self) -> None:
         """Compile the net in place: the names in its checkpoints stay the same."""
