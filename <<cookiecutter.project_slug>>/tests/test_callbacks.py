@@ -92,6 +92,7 @@ def test_a_run_leaves_its_pictures(composed: Compose, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [
         "test_confusion_matrix.png",
         "test_worst_mistakes.png",
+        "train_batch.png",
         "val_epoch_000.png",
         "val_epoch_001.png",
     ]

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from src.callbacks.pictures import class_names, draw_confusion_matrix, send_image
+from src.callbacks.pictures import draw_confusion_matrix, names_of, send_image
 from src.callbacks.tested_predictions import TestedPredictions
 
 
@@ -43,7 +43,7 @@ class ConfusionMatrix(TestedPredictions):
         if not trainer.is_global_zero:
             return
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
-        picture = draw_confusion_matrix(counts.cpu(), class_names(datamodule, len(counts)))
+        picture = draw_confusion_matrix(counts.cpu(), names_of(range(len(counts)), datamodule))
         self.output_dir.mkdir(parents=True, exist_ok=True)
         picture.save(self.output_dir / "test_confusion_matrix.png")
         for logger in trainer.loggers:

@@ -6,14 +6,21 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.callbacks.pictures import class_names, draw_grid, pixels, send_image
+from src.callbacks.pictures import (
+    draw_grid,
+    is_classification,
+    labelled_images,
+    names_of,
+    pixels,
+    send_image,
+)
 
 
 class LogImages(Callback):
     """Draw the first validation images with label and prediction, to a file and each tracker.
 
-    The images are those of the first validation batch, which is the same in each epoch. A batch
-    is `(images, labels)`, and the model maps images to logits.
+    The images are those of the first validation batch, which is the same in each epoch. Batches
+    and models other than those of image classification are passed over.
 
     Args:
         output_dir: where the PNG files go.
@@ -39,14 +46,18 @@ class LogImages(Callback):
         """Draw the first batch; but not in the sanity check, before anything was learned."""
         if batch_idx > 0 or dataloader_idx > 0 or trainer.sanity_checking:
             return
-        images, labels = (part[: self.num_images] for part in batch)
+        labelled = labelled_images(batch)
+        if labelled is None:
+            return
+        images, labels = (part[: self.num_images] for part in labelled)
         logits = pl_module(images)
+        if not is_classification(logits):
+            return
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
-        names = class_names(datamodule, logits.shape[1])
         grid = draw_grid(
             pixels(images, datamodule),
-            [names[i] for i in labels],
-            [names[i] for i in logits.argmax(dim=1)],
+            names_of(labels, datamodule),
+            names_of(logits.argmax(dim=1), datamodule),
             self.columns,
         )
         self.output_dir.mkdir(parents=True, exist_ok=True)

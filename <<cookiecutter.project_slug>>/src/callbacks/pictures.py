@@ -22,9 +22,30 @@ MAX_NAMED = 20  # classes; the rows of more have no room for names and numbers
 log = logging.getLogger(__name__)
 
 
-def class_names(datamodule: Any, count: int) -> list[str]:
-    """Return the datamodule's `class_names`, or the numbers from 0 if it has none."""
-    return list(getattr(datamodule, "class_names", None) or map(str, range(count)))
+def labelled_images(batch: object) -> tuple[Tensor, Tensor] | None:
+    """Return images `(B, C, H, W)`, of one channel or three, and labels `(B,)` of a batch.
+
+    None if the batch is not one of image classification.
+    """
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        return None
+    images, labels = batch
+    if not (isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in (1, 3)):
+        return None
+    if not (isinstance(labels, Tensor) and labels.ndim == 1 and not labels.is_floating_point()):
+        return None
+    return images, labels
+
+
+def is_classification(logits: object) -> bool:
+    """Say whether what a model returned are logits `(B, K)` of two or more classes."""
+    return isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] > 1
+
+
+def names_of(labels: Tensor | Sequence[int], datamodule: Any) -> list[str]:
+    """Return the names of classes: from the datamodule's `class_names`, else their numbers."""
+    names = getattr(datamodule, "class_names", None)
+    return [names[int(i)] if names else str(int(i)) for i in labels]
 
 
 def pixels(images: Tensor, datamodule: Any) -> Tensor:
@@ -32,16 +53,11 @@ def pixels(images: Tensor, datamodule: Any) -> Tensor:
 
     Args:
         images: `(N, C, H, W)`.
-        datamodule: its `mean` and `std`, one number a channel, are undone; without them, the
-            darkest value becomes 0 and the brightest 1.
+        datamodule: its `mean` and `std`, one number a channel, are undone if it has them.
     """
-    images = images.detach().float().cpu()
-    mean, std = getattr(datamodule, "mean", None), getattr(datamodule, "std", None)
-    if mean is not None and std is not None:
-        mean, std = (torch.as_tensor(x).view(-1, 1, 1) for x in (mean, std))
-        return (images * std + mean).clamp(0, 1)
-    low, high = images.min(), images.max()
-    return (images - low) / (high - low).clamp(min=1e-8)
+    mean = torch.as_tensor(getattr(datamodule, "mean", 0.0)).view(-1, 1, 1)
+    std = torch.as_tensor(getattr(datamodule, "std", 1.0)).view(-1, 1, 1)
+    return (images.detach().float().cpu() * std + mean).clamp(0, 1)
 
 
 def draw_grid(

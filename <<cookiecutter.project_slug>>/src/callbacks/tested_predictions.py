@@ -6,15 +6,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from src.callbacks.pictures import is_classification, labelled_images
+
 
 class TestedPredictions(Callback):
     """Calls `update` with each batch of the test and the logits that the model gave for it.
 
-    A batch is `(images, labels)`, and the model maps images to logits, once in its `test_step`.
+    The model is called once in its `test_step`. Batches and models other than those of image
+    classification are passed over.
     """
 
     def __init__(self) -> None:
-        self._logits: Tensor | None = None
+        self._logits: Any = None
         self._hook: RemovableHandle | None = None
 
     def update(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
@@ -30,13 +33,14 @@ class TestedPredictions(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: object,
-        batch: tuple[Tensor, Tensor],
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Hand on the batch of the first dataloader."""
-        if dataloader_idx == 0 and self._logits is not None:
-            self.update(*batch, self._logits.detach())
+        labelled = labelled_images(batch)
+        if dataloader_idx == 0 and labelled and is_classification(self._logits):
+            self.update(*labelled, self._logits.detach())
         self._logits = None
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,5 +48,5 @@ class TestedPredictions(Callback):
         if self._hook is not None:
             self._hook.remove()
 
-    def _keep(self, module: Any, inputs: Any, output: Tensor) -> None:
+    def _keep(self, module: Any, inputs: Any, output: Any) -> None:
         self._logits = output

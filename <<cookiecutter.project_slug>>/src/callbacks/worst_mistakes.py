@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.callbacks.pictures import class_names, draw_grid, pixels, send_image
+from src.callbacks.pictures import draw_grid, names_of, pixels, send_image
 from src.callbacks.tested_predictions import TestedPredictions
 
 
@@ -50,11 +50,10 @@ class WorstMistakes(TestedPredictions):
             return
         _, images, labels, predictions = zip(*self.worst, strict=True)
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
-        names = class_names(datamodule, 1 + max(*labels, *predictions))
         picture = draw_grid(
             pixels(torch.stack(images), datamodule),
-            [names[i] for i in labels],
-            [names[i] for i in predictions],
+            names_of(labels, datamodule),
+            names_of(predictions, datamodule),
             self.columns,
         )
         self.output_dir.mkdir(parents=True, exist_ok=True)
