@@ -18,6 +18,7 @@ from src.runtime.scaffold import KINDS, NEXT
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
 def write(kind: str, name: str, root: Path = ROOT) -> list[Path]:
     """Write the files of a new part of the project and return their paths.
 
