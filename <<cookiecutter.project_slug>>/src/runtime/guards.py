@@ -73,7 +73,7 @@ def check_config(cfg: DictConfig) -> None:
 
 def faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each fault of a composed configuration."""
-    for key in sorted(OmegaConf.missing_keys(cfg)):
+    for key in missing_keys(cfg):
         yield f"{key} has no value (???). Set it: {key}=VALUE"
     for group in ("data", "model", "trainer", "callbacks", "logger"):
         part = cfg.get(group)
@@ -82,6 +82,16 @@ def faults(cfg: DictConfig) -> Iterator[str]:
         elif part is not None:
             yield from _node_faults(part, group)
     yield from _metric_faults(cfg)
+
+
+def missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that are `???`, without resolving any interpolation."""
+    for key in map(str, cfg):
+        name = f"{prefix}{key}"
+        if OmegaConf.is_missing(cfg, key):
+            yield name
+        elif not OmegaConf.is_interpolation(cfg, key) and isinstance(cfg[key], DictConfig):
+            yield from missing_keys(cfg[key], f"{name}.")
 
 
 def _node_faults(part: DictConfig, group: str) -> Iterator[str]:
@@ -93,7 +103,7 @@ def _node_faults(part: DictConfig, group: str) -> Iterator[str]:
     if group in ("data", "model", "trainer") and not any(key == group for key, _ in found):
         yield f"{group} has no _target_: choose a file of configs/{group}/"
     for key, node in found:
-        if OmegaConf.is_missing(node, "_target_") or OmegaConf.missing_keys(node):
+        if OmegaConf.is_missing(node, "_target_") or list(missing_keys(node)):
             continue
         try:
             check_allowed(str(node["_target_"]), key)
