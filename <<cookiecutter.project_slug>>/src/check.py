@@ -19,7 +19,7 @@ from omegaconf import open_dict
 from rich.console import Console
 from rich.table import Table
 
-from src.runtime import cli, errors, guards, json_schema, provenance
+from src.runtime import cli, config_sources, errors, guards, json_schema
 from src.runtime.identity import PROJECT_ROOT
 
 # What the command line or the run itself would give.
@@ -50,9 +50,9 @@ def faults(config_name: str, override: str) -> list[tuple[str, str]]:
     found = []
     composed_of = None
     for sentence in guards.faults(cfg):
-        composed_of = composed_of or provenance.sources(config_name, overrides)
+        composed_of = composed_of or config_sources.sources(config_name, overrides)
         key = sentence.partition(" ")[0].partition("=")[0].rstrip(":")
-        path = provenance.file_of(key, composed_of)
+        path = config_sources.file_of(key, composed_of)
         found.append((str(path.relative_to(PROJECT_ROOT)) if path else file, sentence))
     return found
 

@@ -1,4 +1,4 @@
-"""A mistake on the command line ends in a line or two that say what to type, and with exit code 1."""
+"""A mistake on the command line ends in a line or two that say what to type, and exit code 1."""
 
 import subprocess
 import sys

@@ -16,7 +16,8 @@ CELL, CAPTION, GAP = 84, 20, 4  # pixels
 class LogImages(Callback):
     """Draw the first validation images with label and prediction, to a file and each tracker.
 
-    The images are those of the first validation batch, which is the same in each epoch.
+    The images are those of the first validation batch, which is the same in each epoch. Batches
+    and models other than those of image classification are passed over.
 
     Args:
         output_dir: where the PNG files go.
@@ -42,20 +43,48 @@ class LogImages(Callback):
         """Draw the first batch; but not in the sanity check, before anything was learned."""
         if batch_idx > 0 or dataloader_idx > 0 or trainer.sanity_checking:
             return
-        images, labels = (part[: self.num_images] for part in batch)
-        predictions = pl_module(images).argmax(dim=1)
-        datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
-        mean, std = (images.new_tensor(x).view(-1, 1, 1) for x in (datamodule.mean, datamodule.std))
-        grid = draw_grid(
-            (images * std + mean).clamp(0, 1).cpu(),
-            [datamodule.class_names[i] for i in labels],
-            [datamodule.class_names[i] for i in predictions],
-            self.columns,
-        )
+        pictures = pictures_of(batch, trainer, self.num_images)
+        if pictures is None:
+            return
+        images, labels = pictures
+        logits = pl_module(batch[0][: self.num_images])
+        if logits.ndim != 2 or logits.shape[1] < 2:
+            return  # no classifier of whole images
+        predictions = names_of(logits.argmax(dim=1), trainer)
+        grid = draw_grid(images, labels, predictions, self.columns)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         grid.save(self.output_dir / f"val_epoch_{trainer.current_epoch:03d}.png")
         for logger in trainer.loggers:
             send_image(logger, "val/predictions", grid, trainer.current_epoch, trainer.global_step)
+
+
+def pictures_of(
+    batch: object, trainer: Trainer, num_images: int
+) -> tuple[Tensor, list[str]] | None:
+    """Return the first images of a batch as they were before they were normalised.
+
+    Returns:
+        `(N, C, H, W)` in `[0, 1]` on the CPU, with one channel or three, and the names of their
+        classes; None if the batch is not one of labelled images.
+    """
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        return None
+    images, labels = batch
+    if not (isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] in (1, 3)):
+        return None
+    if not (isinstance(labels, Tensor) and labels.ndim == 1 and not labels.is_floating_point()):
+        return None
+    images, labels = images[:num_images], labels[:num_images]
+    datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
+    mean = images.new_tensor(getattr(datamodule, "mean", 0.0)).view(-1, 1, 1)
+    std = images.new_tensor(getattr(datamodule, "std", 1.0)).view(-1, 1, 1)
+    return (images * std + mean).clamp(0, 1).cpu(), names_of(labels, trainer)
+
+
+def names_of(labels: Tensor, trainer: Trainer) -> list[str]:
+    """Return the names of classes `(N,)`: those of the datamodule, or else their numbers."""
+    names = getattr(trainer.datamodule, "class_names", None)  # ty: ignore[missing-attribute]
+    return [names[i] if names else str(i) for i in labels.tolist()]
 
 
 def draw_grid(

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import logged_metrics, signatures
-from src.runtime.identity import PROJECT_ROOT
+from src.runtime import identity, logged_metrics, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
-CONFIGS = PROJECT_ROOT / "configs"
+CONFIGS = Path(identity.CONFIGS)
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 

@@ -1,56 +1,76 @@
-"""Which file a value of a composed configuration comes from."""
+"""Where a run comes from: code, versions, command, machine. Flat, and text throughout."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from src.runtime.identity import PROJECT_ROOT
 
-from src.runtime.guards import CONFIGS
-
-
-class Source(NamedTuple):
-    """A file that takes part in a composition, and the dotted key that its content lands under."""
-
-    path: Path
-    package: str
+PACKAGES = ("torch", "lightning", "hydra-core")
 
 
-def sources(config_name: str, overrides: Sequence[str]) -> list[Source]:
-    """Return the files of a composition in Hydra's order: later ones override earlier ones."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base=None):
-        defaults = (
-            GlobalHydra.instance()
-            .config_loader()
-            .compute_defaults_list(config_name, list(overrides), RunMode.RUN)
-            .defaults
-        )
-    found = [Source(CONFIGS / f"{d.config_path}.yaml", d.package or "") for d in defaults]
-    return [source for source in found if source.path.is_file()]
+def provenance() -> dict[str, str]:
+    """Return what a tracker should know of the run's origin, by names such as `git/commit`.
+
+    The names of changed files are in it, their contents are not: those may hold secrets.
+    """
+    return {
+        **_git(),
+        "command": shlex.join(sys.orig_argv),
+        "host": socket.gethostname(),
+        "device": _device(),
+        "versions/python": platform.python_version(),
+        **{f"versions/{name}": _version(name) for name in PACKAGES},
+        "versions/cuda": _cuda(),
+    }
 
 
-def file_of(key: str, composed_of: Sequence[Source]) -> Path | None:
-    """Return the file that sets a key, or the nearest node around it; None if no file does."""
-    while key:
-        for source in reversed(composed_of):
-            inner = key.removeprefix(source.package).lstrip(".")
-            if not source.package or key == source.package or key.startswith(source.package + "."):
-                content = OmegaConf.load(source.path)
-                if isinstance(content, DictConfig) and _holds(content, inner):
-                    return source.path
-        key = key.rpartition(".")[0]
-    return None
+def git_diff() -> str:
+    """Return what differs from the last commit, or an empty text outside of git."""
+    return _run_git("diff", "HEAD") or ""
 
 
-def _holds(content: DictConfig, key: str) -> bool:
-    """Say whether a file's content has a key, without resolving anything."""
-    node: object = content
-    for part in key.split(".") if key else ():
-        if not isinstance(node, DictConfig) or part not in node:
-            return False
-        node = node._get_node(part)
-    return True
+def _git() -> dict[str, str]:
+    commit = _run_git("rev-parse", "HEAD")
+    changed = _run_git("status", "--porcelain", "--untracked-files=normal", ".")
+    if commit is None or changed is None:
+        return {}
+    files = [line[3:] for line in changed.splitlines()]
+    return {
+        "git/commit": commit.strip(),
+        "git/dirty": str(bool(files)).lower(),
+        "git/changed_files": ", ".join(files),
+    }
+
+
+def _run_git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(PROJECT_ROOT), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
+        return None
+    return result.stdout if result.returncode == 0 else None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _cuda() -> str:
+    import torch
+
+    return torch.version.cuda or "none"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return platform.processor() or platform.machine()
