@@ -28,7 +28,10 @@ BROKEN = {
         "callbacks.broken.verbose",
     ),
     "experiment/broken.yaml": ("# @package _global_\ntrainer:\n  max_epochs: ten\n", "max_epochs"),
-    "data/missing.yaml": ("defaults: [digits]\nbatch_size: ???\n", "data.batch_size"),
+    "data/missing.yaml": (
+        "_target_: src.data.digits_datamodule.DigitsDataModule\nbatch_size: ???\n",
+        "data.batch_size",
+    ),
 }
 
 
