@@ -5,6 +5,7 @@ python src/train.py experiment=mon_experience            # one file = one experi
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
 python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
 python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
+python src/train.py -m model.optimizer.lr=0.1,0.01 sweep_name=lr_grid   # goes on if run again
 python src/train.py ckpt_path=last                       # go on with the newest unfinished run
 python src/train.py init_from=PATH                       # new run, from the weights of another
 """
@@ -20,6 +21,7 @@ import hydra
 from omegaconf import DictConfig
 
 from src.runtime import cli, resume
+from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
     from torch import Tensor
@@ -52,7 +54,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     return run.metrics, objects
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="train")
+@hydra.main(version_base=None, config_path=CONFIGS, config_name="train")
 @cli.task
 def main(cfg: DictConfig) -> float | None:
     """Train, and return the metric that a sweep optimizes."""

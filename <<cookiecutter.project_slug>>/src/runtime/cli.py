@@ -48,6 +48,9 @@ def run(
         _fail(errors.explain(error, lambda: compose(config_name)))
     except KeyboardInterrupt:  # before the run has begun; later, it ends by `signals.Interrupted`
         sys.exit(130)
+    finally:
+        if not _traceback_wanted:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
