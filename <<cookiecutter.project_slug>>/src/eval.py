@@ -41,6 +41,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="eval")
+@cli.task
 def main(cfg: DictConfig) -> None:
     """Evaluate."""
     evaluate(cfg)
@@ -48,4 +49,4 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     checkpoint_config.register(sys.argv[1:])
-    cli.run(main)
+    cli.run(main, "eval")

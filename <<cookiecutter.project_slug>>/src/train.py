@@ -50,6 +50,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
 
 
 @hydra.main(version_base=None, config_path="../configs", config_name="train")
+@cli.task
 def main(cfg: DictConfig) -> float | None:
     """Train, and return the metric that a sweep optimizes."""
     metrics, _ = train(cfg)
@@ -57,4 +58,4 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, "train")

@@ -1,8 +1,8 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
-from typing import Any, TypedDict
+from contextlib import suppress
+from typing import TypedDict
 
-from hydra.utils import instantiate
 from lightning.pytorch import (
     Callback,
     LightningDataModule,
@@ -13,10 +13,13 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console
+from src.runtime import console, tracking
+from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
+from src.runtime.extras import check_installed
+from src.runtime.instantiate import instantiate
 from src.runtime.plain_config import to_plain
-from src.runtime.tracking import RunParameters
+from src.runtime.trackers import guarded
 
 
 class Objects(TypedDict):
@@ -36,17 +39,21 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
+    trackers = _nodes(cfg, "logger")
+    check_installed(node["_target_"] for node in trackers)
     plain = to_plain(cfg)
     console.print_config(plain)
     if cfg.get("seed") is not None:
         seed_everything(cfg.seed, workers=True, verbose=False)
-    datamodule = _instantiate(cfg.data)
-    model = _instantiate(cfg.model)
-    callbacks = [_instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
-    callbacks += [ConfigInCheckpoint(plain), RunParameters(plain)]
-    loggers = [_instantiate(node) for node in (cfg.get("logger") or {}).values()]
+    datamodule = instantiate(cfg.data)
+    model = instantiate(cfg.model)
+    callbacks = [instantiate(node) for node in _nodes(cfg, "callbacks")]
+    loggers = [guarded(instantiate(node)) for node in trackers]
+    callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
     # An empty list would give Lightning's default logger; False gives none.
-    trainer = _instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    with suppress(NotImplementedError):  # FSDP and the like write their own
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return Objects(
         cfg=cfg,
         datamodule=datamodule,
@@ -57,6 +64,6 @@ def build(cfg: DictConfig) -> Objects:
     )
 
 
-def _instantiate(node: DictConfig, **kwargs: Any) -> Any:
-    # Plain lists and dicts, not OmegaConf's: they end up in checkpoints, which hold plain data.
-    return instantiate(node, _convert_="all", **kwargs)
+def _nodes(cfg: DictConfig, group: str) -> list[DictConfig]:
+    # A node that was set to null is left out: callbacks.early_stopping=null
+    return [node for node in (cfg.get(group) or {}).values() if node is not None]

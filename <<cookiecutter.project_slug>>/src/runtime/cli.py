@@ -1,36 +1,77 @@
 """The command line: Hydra's, with a user's mistakes told in a line or two."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import identity, schema
+from src.runtime import errors, guards, identity, schema
 
 identity.register()
 schema.register()
 
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
+_traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
-def run(main: Callable[[], Any]) -> None:
+
+def run(main: Callable[[], Any], config_name: str) -> None:
     """Run a Hydra application and exit with 1 on a mistake, which is told without a traceback.
 
     `HYDRA_FULL_ERROR=1` shows the traceback all the same.
+
+    Args:
+        main: decorated with `hydra.main`.
+        config_name: of its configuration.
     """
-    if os.environ.get("HYDRA_FULL_ERROR"):
-        main()
-        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     try:
+        guards.check_overrides(sys.argv[1:])
         main()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        if isinstance(error.__cause__, OmegaConfBaseException):
-            print(error.__cause__, file=sys.stderr)
-        sys.exit(1)
+    except MISTAKES as error:
+        if _traceback_wanted:
+            raise
+        _fail(errors.explain(error, lambda: compose(config_name)))
+
+
+def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorate what `hydra.main` runs: check the configuration, then tell mistakes in a line.
+
+    In a sweep a mistake stays an exception: it is this job's, and the others go on.
+    """
+
+    @functools.wraps(function)
+    def checked(cfg: DictConfig) -> Any:
+        try:
+            guards.check_config(cfg)
+            return function(cfg)
+        except MISTAKES as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
+                raise
+            _fail(str(error))
+
+    return checked
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"Error: {text}", file=sys.stderr)
+    sys.exit(1)
+
+
+def compose(config_name: str, *overrides: str) -> DictConfig:
+    """Compose a configuration of this project."""
+    from hydra import compose, initialize_config_dir
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(guards.CONFIGS), version_base=None):
+        return compose(config_name, overrides=list(overrides), return_hydra_config=True)
 
 
 def optimized_metric(cfg: DictConfig, metrics: Mapping[str, Any]) -> float | None:

@@ -1,18 +1,18 @@
 """The types of the configuration's own keys: a wrong value fails while Hydra composes.
 
-Every field is MISSING: the values stand in `configs/`, this says what they may be. Both classes
-take further keys, since a project has keys of its own.
+Each field is MISSING: the values stand in `configs/`, this says what they may be. Hydra merges the
+fields into a configuration that stays open to further keys, since a project has keys of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 
 @dataclass
-class Paths(dict[str, Any]):
+class Paths:
     """Folders; `output_dir` is the run's own."""
 
     root_dir: str = MISSING
@@ -22,16 +22,56 @@ class Paths(dict[str, Any]):
 
 
 @dataclass
-class Config(dict[str, Any]):
-    """The top level."""
+class Trainer:
+    """The arguments of `lightning.pytorch.Trainer` that `config_base.yaml` sets."""
+
+    default_root_dir: str = MISSING
+    accelerator: str = MISSING
+    min_epochs: int | None = MISSING
+    max_epochs: int | None = MISSING
+
+
+@dataclass
+class Run:
+    """What each entry point has."""
 
     task_name: str = MISSING
     tags: list[str] = MISSING
     seed: int | None = MISSING
+    paths: Paths = field(default_factory=Paths)
+    trainer: Trainer = field(default_factory=Trainer)
+
+
+@dataclass
+class Train(Run):
+    """`train.yaml`."""
+
+    train: bool = MISSING
+    test: bool = MISSING
     ckpt_path: str | None = MISSING
-    paths: Paths = MISSING
+    optimized_metric: str | None = MISSING
+
+
+@dataclass
+class Eval(Run):
+    """`eval.yaml`."""
+
+    ckpt_path: str = MISSING
 
 
 def register() -> None:
-    """Store the schema where `configs/common/config_base.yaml` looks for it."""
-    ConfigStore.instance().store(group="schema", name="base", node=Config)
+    """Store the schemas, for the line `optional schema@_global_` in `configs/`."""
+    for name, schema in {"train": Train, "eval": Eval}.items():
+        ConfigStore.instance().store(group="schema", name=name, node=opened(schema))
+
+
+def opened(schema: type) -> DictConfig:
+    """Return a dataclass's typed fields in a configuration that takes other keys as well."""
+    assert is_dataclass(schema)
+    typed = OmegaConf.structured(schema)
+    content: dict[str, Any] = {}
+    for name in schema.__dataclass_fields__:
+        node = typed._get_node(name)
+        inner = node._metadata.object_type if isinstance(node, DictConfig) else None
+        content[name] = opened(inner) if is_dataclass(inner) else node
+    return OmegaConf.create(content)

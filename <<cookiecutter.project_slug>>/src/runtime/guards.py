@@ -1,0 +1,119 @@
+"""Mistakes that can be known from the configuration alone, before anything is built or read."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.runtime import logged_metrics, signatures
+from src.runtime.identity import PROJECT_ROOT
+from src.runtime.instantiate import check_allowed, nodes
+
+CONFIGS = PROJECT_ROOT / "configs"
+# What `build` gives to the trainer by itself.
+GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
+
+
+@cache
+def groups() -> dict[str, list[str]]:
+    """Return each config group, such as `model/net`, with its choices."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(CONFIGS.rglob("*.yaml")):
+        group = path.parent.relative_to(CONFIGS).as_posix()
+        if group != ".":
+            found.setdefault(group, []).append(path.stem)
+    return found
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra would accept in silence, and mean otherwise than the user.
+
+    Raises:
+        ValueError: for `logger=csv`, which turns the node `logger` into a word, and for a group
+            that is chosen twice.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        key = key.lstrip("+~")
+        if not equals or key.startswith("-"):
+            continue
+        group = f"common/{key}"
+        is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
+        if group in groups() and is_word:
+            package = f"@{key}" if key not in ("debug", "search") else ""
+            raise ValueError(
+                f"{key}={value} would replace the whole node `{key}` by a word. "
+                f"Choose a file of configs/{group}/ instead: {group}{package}={value}"
+            )
+        if key in given and key.partition("@")[0] in groups():
+            raise ValueError(
+                f"{key} is chosen twice ({given[key]}, {value}), but a run has one. "
+                f"Keep one of them, or sweep over both: -m {key}={given[key]},{value}"
+            )
+        if key == "experiment" and value.startswith("["):
+            raise ValueError(
+                f"experiment={value} names several, but a run has one. "
+                f"Sweep over them: -m experiment={value.strip('[]')}"
+            )
+        given[key] = value
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Check a composed configuration against the code that it calls.
+
+    Raises:
+        ValueError: with a line for each fault.
+    """
+    found = list(faults(cfg))
+    if found:
+        raise ValueError("\n".join(found))
+
+
+def faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence for each fault of a composed configuration."""
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        yield f"{key} has no value (???). Set it: {key}=VALUE"
+    for group in ("data", "model", "trainer", "callbacks", "logger"):
+        part = cfg.get(group)
+        if isinstance(part, str):
+            yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
+        elif part is not None:
+            yield from _node_faults(part, group)
+    yield from _metric_faults(cfg)
+
+
+def _node_faults(part: DictConfig, group: str) -> Iterator[str]:
+    try:
+        found = list(nodes(part, group))
+    except OmegaConfBaseException as error:
+        yield f"{group}: {str(error).splitlines()[0]}"
+        return
+    if group in ("data", "model", "trainer") and not any(key == group for key, _ in found):
+        yield f"{group} has no _target_: choose a file of configs/{group}/"
+    for key, node in found:
+        if OmegaConf.is_missing(node, "_target_") or OmegaConf.missing_keys(node):
+            continue
+        try:
+            check_allowed(str(node["_target_"]), key)
+            yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
+        except (ValueError, OmegaConfBaseException) as error:
+            yield str(error).splitlines()[0]
+
+
+def _metric_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence for each metric that is looked for and that the model never logs."""
+    target = OmegaConf.select(cfg, "model._target_", throw_on_missing=False)
+    logged = logged_metrics.logged_by(str(target)) if target else None
+    if logged is None:
+        return
+    wanted = {"optimized_metric": cfg.get("optimized_metric")}
+    wanted["model.lr_monitor"] = OmegaConf.select(cfg, "model.lr_monitor")
+    for name in cfg.get("callbacks") or {}:
+        key = f"callbacks.{name}.monitor"
+        wanted[key] = OmegaConf.select(cfg, key)
+    for key, metric in wanted.items():
+        is_built_in = metric is None or metric in ("epoch", "step") or metric.startswith("lr-")
+        if not is_built_in and not logged_metrics.is_logged(metric, logged):
+            yield f"{key}={metric} is never logged by {target}, which logs {', '.join(logged)}"
