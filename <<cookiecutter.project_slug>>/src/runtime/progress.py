@@ -1,6 +1,5 @@
 """How far a run has come: a live bar on a terminal, a plain line now and then elsewhere."""
 
-import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -71,7 +70,7 @@ class TimedProgressBar(ProgressBar):
         now = time.monotonic()
         if now < self._due or not self.enabled:
             return
-        size = (extract_batch_size(batch) or 1) * trainer.world_size  # ty: ignore[missing-attribute]
+        size = (extract_batch_size(batch) or 1) * trainer.world_size
         rate = (batch_idx - self._drawn_idx) * size / (now - self._drawn)
         self._drawn, self._drawn_idx = now, batch_idx
         total = trainer.num_training_batches  # inf if nobody knows
@@ -88,6 +87,8 @@ class TimedProgressBar(ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw, if it is time."""
+        if trainer.sanity_checking:
+            return
         self._draw_evaluation("validation", batch_idx, trainer.num_val_batches, dataloader_idx)
 
     def on_test_batch_end(
@@ -156,7 +157,7 @@ class TimedProgressBar(ProgressBar):
             self._progress.refresh()
             self._due = time.monotonic() + self.bar_seconds
         else:
-            print(f"{stage}  {text}", flush=True, file=sys.stdout)
+            print(f"{stage}  {text}", flush=True)
             self._due = time.monotonic() + self.line_seconds
 
     def _draw_evaluation(
