@@ -115,5 +115,6 @@ def _metric_faults(cfg: DictConfig) -> Iterator[str]:
         wanted[key] = OmegaConf.select(cfg, key)
     for key, metric in wanted.items():
         is_built_in = metric is None or metric in ("epoch", "step") or metric.startswith("lr-")
-        if not is_built_in and not logged_metrics.is_logged(metric, logged):
-            yield f"{key}={metric} is never logged by {target}, which logs {', '.join(logged)}"
+        if not is_built_in and metric not in logged:
+            hint = signatures.did_you_mean(metric, logged)
+            yield f"{key}={metric} is never logged by {target}{hint}. It logs {', '.join(logged)}"
