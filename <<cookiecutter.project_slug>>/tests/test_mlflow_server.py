@@ -1,6 +1,7 @@
 """A run against a real MLflow server that dies, hangs and comes back: pytest -m server."""
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ pytestmark = [
 ]
 
 ENVIRONMENT = os.environ | {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "CUDA_VISIBLE_DEVICES": "",
 }
@@ -95,7 +96,7 @@ class Training:
             *(sys.executable, "src/train.py", "data=digits", "data.batch_size=64"),
             *("trainer.accelerator=cpu", "trainer.max_epochs=-1", "+trainer.log_every_n_steps=1"),
             *("common/callbacks@callbacks=none", "common/logger@logger=many_loggers"),
-            *(f"paths.log_dir={self.logs}", "logger.mlflow.patience=5", *overrides),
+            *(f"paths.log_dir={self.logs}", *overrides),
         ]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
@@ -113,6 +114,11 @@ class Training:
     def has_a_run(self) -> bool:
         """Whether MLflow knows of it."""
         return any(self.logs.glob("train/runs/*/mlflow/state.json"))
+
+    def is_delivered(self) -> bool:
+        """Whether MLflow has got some of what was measured."""
+        states = self.logs.glob("train/runs/*/mlflow/state.json")
+        return any(json.loads(path.read_text())["offset"] for path in states)
 
     def end(self, code: int = 0) -> str:
         """Wait until it ends with this code and return what it printed."""
@@ -146,17 +152,17 @@ def test_a_server_is_killed_restarted_and_stopped_during_a_run(
     server: Server, tmp_path: Path
 ) -> None:
     server.start()
-    training = Training(tmp_path, server.uri)
+    training = Training(tmp_path, server.uri, "logger.mlflow.patience=60")
     wait_until(training.has_a_run)
     server.send(signal.SIGKILL)
     before = training.written()
     wait_until(lambda: training.written() > before)  # the run trains on
     server.start()
-    time.sleep(5)
+    wait_until(training.is_delivered)
     server.send(signal.SIGSTOP)
     before = training.written()
-    time.sleep(8)
-    assert training.written() > before
+    time.sleep(8)  # longer than a request may take
+    wait_until(lambda: training.written() > before)
     server.send(signal.SIGCONT)
     before = training.written()
     wait_until(lambda: training.written() > before)
@@ -170,7 +176,7 @@ def test_a_server_is_killed_restarted_and_stopped_during_a_run(
 def test_what_could_not_be_delivered_is_uploaded_later_and_once(
     server: Server, tmp_path: Path
 ) -> None:
-    training = Training(tmp_path, server.uri, "+trainer.max_steps=300")
+    training = Training(tmp_path, server.uri, "+trainer.max_steps=300", "logger.mlflow.patience=5")
     output = training.end()
     assert output.count("does not take the records") == 1, output
     assert "Upload it with: python src/sync.py" in output

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.callbacks.log_images import draw_grid, pictures_of, send_image
+from src.callbacks.pictures import draw_grid, labelled_images, names_of, pixels, send_image
 
 
 class LogBatch(Callback):
@@ -37,12 +37,14 @@ class LogBatch(Callback):
         """Draw the first batch of the run."""
         if trainer.global_step > 0 or batch_idx > 0:
             return
-        pictures = pictures_of(batch, trainer, self.num_images)
-        if pictures is None:
+        labelled = labelled_images(batch)
+        if labelled is None:
             return
-        images, names = pictures
-        grid = draw_grid(images, names, names, self.columns)
+        images, labels = (part[: self.num_images] for part in labelled)
+        datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
+        names = names_of(labels, datamodule)
+        grid = draw_grid(pixels(images, datamodule), names, names, self.columns)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         grid.save(self.output_dir / "train_batch.png")
         for logger in trainer.loggers:
-            send_image(logger, "train/batch", grid, trainer.current_epoch, trainer.global_step)
+            send_image(logger, "train/batch", grid, trainer.global_step)

@@ -37,30 +37,46 @@ def fits(value: Any, annotation: ast.expr | None, file: Path | None) -> bool:
             return value is None
         case ast.BinOp(left=left, right=right):
             return fits(value, left, file) or fits(value, right, file)
-        case ast.Subscript(value=outer, slice=inner):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            return _fits_generic(value, _name(outer), parts, file)
+        case ast.Subscript(value=outer):
+            return _fits_generic(value, _name(outer), parts_of(annotation), file)
         case ast.Name() | ast.Attribute():
             return _fits_name(value, _name(annotation), file)
     return True
 
 
 def described(annotation: ast.expr | None, file: Path | None) -> str:
-    """Return an annotation in words that a user can type: `epoch, step` for a `Literal`."""
+    """Return an annotation in words: `epoch or step` for a `Literal`, `int or null` for a union."""
+    match annotation:
+        case ast.Constant(value=None):
+            return "null"
+        case ast.BinOp(left=left, right=right):
+            return f"{described(left, file)} or {described(right, file)}"
+        case ast.Subscript() if _name(annotation.value) == "Union":
+            return " or ".join(described(part, file) for part in parts_of(annotation))
+        case ast.Subscript() if _name(annotation.value) == "Optional":
+            return f"{described(annotation.slice, file)} or null"
     if values := values_of(annotation, file):
-        return ", ".join("null" if value is None else str(value) for value in values)
+        return " or ".join("null" if value is None else str(value) for value in values)
+    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    if outer and _name(outer) in OBJECTS:
+        return "a node with a _target_"
     return ast.unparse(annotation) if annotation else "anything"
 
 
 def values_of(annotation: ast.expr | None, file: Path | None) -> list[Any] | None:
     """Return the values that a `Literal`, or a name for one, allows; None if it is none."""
     match annotation:
-        case ast.Subscript(value=outer, slice=inner) if _name(outer) == "Literal":
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            return [part.value for part in parts if isinstance(part, ast.Constant)]
+        case ast.Subscript(value=outer) if _name(outer) == "Literal":
+            return [p.value for p in parts_of(annotation) if isinstance(p, ast.Constant)]
         case ast.Name(id=name):
             return values_of(_alias(name, file), file)
     return None
+
+
+def parts_of(annotation: ast.Subscript) -> list[ast.expr]:
+    """Return what stands in the brackets."""
+    inner = annotation.slice
+    return inner.elts if isinstance(inner, ast.Tuple) else [inner]
 
 
 def _fits_generic(value: Any, name: str, parts: list[ast.expr], file: Path | None) -> bool:

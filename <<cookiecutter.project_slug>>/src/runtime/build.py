@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
+from contextlib import suppress
 from typing import TypedDict
 
 from lightning.pytorch import (
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from src.runtime import console, tracking
+from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.extras import check_installed
 from src.runtime.instantiate import instantiate
@@ -50,6 +52,8 @@ def build(cfg: DictConfig) -> Objects:
     callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    with suppress(NotImplementedError):  # FSDP and the like write their own
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return Objects(
         cfg=cfg,
         datamodule=datamodule,

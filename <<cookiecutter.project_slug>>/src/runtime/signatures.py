@@ -55,7 +55,7 @@ def faults(node: DictConfig, key: str, given: frozenset[str] = frozenset()) -> I
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             if not fits(plain, parameter.annotation, parameter.file):
                 expected = described(parameter.annotation, parameter.file)
-                yield f"{key}.{name}={plain}: {target} takes {expected}. Set {key}.{name}=VALUE"
+                yield f"{key}.{name}={plain}: expected {expected}. Set {key}.{name}=VALUE"
         elif name not in RESERVED and not takes.open_ended:
             hint = did_you_mean(name, takes.parameters)
             yield f"{key}.{name}: {target} takes no such argument{hint}. Remove it: ~{key}.{name}"
