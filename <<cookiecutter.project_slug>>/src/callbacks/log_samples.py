@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.callbacks.log_images import draw_grid, send_image
+from src.callbacks.pictures import draw_grid, send_image
 
 
 class LogSamples(Callback):
@@ -35,4 +35,4 @@ class LogSamples(Callback):
         self.output_dir.mkdir(parents=True, exist_ok=True)
         grid.save(self.output_dir / f"samples_epoch_{trainer.current_epoch:03d}.png")
         for logger in trainer.loggers:
-            send_image(logger, "val/samples", grid, trainer.current_epoch, trainer.global_step)
+            send_image(logger, "val/samples", grid, trainer.global_step)
