@@ -180,13 +180,14 @@ def test_what_could_not_be_delivered_is_uploaded_later_and_once(
     output = training.end()
     assert output.count("does not take the records") == 1, output
     assert "Upload it with: python src/sync.py" in output
+    patient = ENVIRONMENT | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
     sync = [sys.executable, "src/sync.py", str(training.logs)]
     down = subprocess.run(sync, cwd=PROJECT_ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert down.returncode == 1
     assert "not uploaded" in down.stdout
     server.start()
     for answer in ("uploaded to", "Nothing to upload"):
-        up = subprocess.run(sync, cwd=PROJECT_ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+        up = subprocess.run(sync, cwd=PROJECT_ROOT, env=patient, capture_output=True, text=True)
         assert up.returncode == 0, up.stdout
         assert answer in up.stdout
     assert_every_metric_is_there_once(server.uri, training, "FINISHED")
