@@ -29,7 +29,7 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Wait, and fail if the condition does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -122,7 +122,7 @@ class Training:
 
     def end(self, code: int = 0) -> str:
         """Wait until it ends with this code and return what it printed."""
-        assert self.process.wait(timeout=180) == code, self.output.read_text()
+        assert self.process.wait(timeout=500) == code, self.output.read_text()
         return self.output.read_text()
 
 

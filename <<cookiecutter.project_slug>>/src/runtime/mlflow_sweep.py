@@ -60,7 +60,9 @@ class SweepRun(Callback):
                 about = description(
                     node.experiment_name, node.tracking_uri, location, "sweep", {"sweep": "true"}
                 )
-                self._recorder = Recorder(folder, node.tracking_uri, about, node.get("patience", 15))
+                self._recorder = Recorder(
+                    folder, node.tracking_uri, about, node.get("patience", 15)
+                )
                 self._recorder.describe()
                 atexit.register(self._end)
 
