@@ -3,7 +3,8 @@
     python src/check.py              # every experiment, every choice of every group
     python src/check.py --schemas    # also write .schemas/*.json, from which editors complete
 
-Exits with 1 if there is a fault; each is named by its file and key.
+Exits with 1 if there is a fault; each is named by its file and key. A value that is `???` is none:
+the command line gives it.
 """
 
 import argparse

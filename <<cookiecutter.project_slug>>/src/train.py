@@ -5,6 +5,7 @@ python src/train.py experiment=mon_experience            # one file = one experi
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
 python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
 python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
+python src/train.py -m model.optimizer.lr=0.1,0.01 sweep_name=lr_grid   # goes on if run again
 python src/train.py ckpt_path=PATH                       # go on from a checkpoint
 """
 

@@ -28,10 +28,6 @@ BROKEN = {
         "callbacks.broken.verbose",
     ),
     "experiment/broken.yaml": ("# @package _global_\ntrainer:\n  max_epochs: ten\n", "max_epochs"),
-    "data/missing.yaml": (
-        "_target_: src.data.digits_datamodule.DigitsDataModule\nbatch_size: ???\n",
-        "data.batch_size",
-    ),
 }
 
 

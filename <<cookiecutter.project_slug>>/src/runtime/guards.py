@@ -67,14 +67,14 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ValueError: with the first fault; those that need no import of a library come first.
     """
+    for key in missing_keys(cfg):
+        raise ValueError(f"{key} has no value (???). Set it: {key}=VALUE")
     for fault in faults(cfg):
         raise ValueError(fault)
 
 
 def faults(cfg: DictConfig) -> Iterator[str]:
-    """Yield a sentence for each fault of a composed configuration."""
-    for key in missing_keys(cfg):
-        yield f"{key} has no value (???). Set it: {key}=VALUE"
+    """Yield a sentence for each fault of a composed configuration, `???` apart."""
     for group in PARTS:
         part = cfg.get(group)
         if isinstance(part, str):
