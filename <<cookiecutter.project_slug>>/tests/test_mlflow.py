@@ -77,6 +77,8 @@ def test_a_run_is_found_in_mlflow_as_it_was_and_goes_on_there(
     assert "config.yaml" in files
     for name in ("val~predictions", "test~confusion_matrix", "test~worst_mistakes"):
         assert any(name in image for image in images), images
+    assert run.inputs is not None
+    assert run.outputs is not None
     assert {(x.dataset.name, x.tags[0].value) for x in run.inputs.dataset_inputs} == {
         ("MNIST", stage) for stage in ("train", "val", "test")
     }
