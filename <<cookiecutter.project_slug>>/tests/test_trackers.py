@@ -76,7 +76,7 @@ def test_wandb_offline(composed: Compose, tmp_path: Path, monkeypatch: pytest.Mo
     for record in records_of_wandb(path):
         metrics |= {"/".join(item.nested_key) or item.key for item in record.history.item}
         config |= {item.key for item in record.config.update}
-    assert metrics >= METRICS | {"val/predictions", "test/confusion_matrix"}
+    assert metrics >= METRICS | {"val/predictions/filenames", "test/confusion_matrix/filenames"}
     assert config >= PARAMETERS
 
 
