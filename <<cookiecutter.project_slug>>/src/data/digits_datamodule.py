@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from src.data.folds import split
 from src.data.in_memory import InMemoryDataModule, InMemoryImages
 
 MEAN, STD = (0.3086,), (0.3461,)  # of the resized training images, pixels in [0, 1]
@@ -23,24 +24,46 @@ def load_digits() -> tuple[Tensor, Tensor]:
     return pixels, torch.from_numpy(labels).long()
 
 
-def split_digits() -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
-    """Return train, validation and test sets: 1,297, 250 and 250 images, the same every time."""
-    images, labels = load_digits()
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(42))
-    sizes = [len(images) - VAL_SIZE - TEST_SIZE, VAL_SIZE, TEST_SIZE]
-    train, val, test = (
-        InMemoryImages(images[rows], labels[rows], MEAN, STD) for rows in order.split(sizes)
-    )
-    return train, val, test
+def split_digits(
+    fold: int | None = None, num_folds: int = 5
+) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
+    """Return train, validation and test sets: 1,297, 250 and 250 images, the same every time.
+
+    Args:
+        fold: validate on this of `num_folds` parts of the training and validation images instead.
+        num_folds: number of parts.
+    """
+    digits = InMemoryImages(*load_digits(), MEAN, STD)
+    generator = torch.Generator().manual_seed(42)
+    rest, test = split(len(digits), TEST_SIZE, generator)
+    train, val = split(len(rest), VAL_SIZE, generator, fold, num_folds)
+    return digits.subset(rest[train]), digits.subset(rest[val]), digits.subset(test)
 
 
 class DigitsDataModule(InMemoryDataModule):
-    """The embedded digits, as a dataset of its own: `data=digits`."""
+    """The embedded digits, as a dataset of its own: `data=digits`.
+
+    Args:
+        batch_size: images a step, on each device.
+        fold: validate on this part of `num_folds` instead, counted from 0, and train on the others.
+        num_folds: parts of the training images.
+        num_workers: processes that fetch; 0 is fastest for what is in memory.
+    """
 
     class_names = tuple("0123456789")
     mean, std = MEAN, STD
 
+    def __init__(
+        self,
+        batch_size: int = 64,
+        fold: int | None = None,
+        num_folds: int = 5,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.fold, self.num_folds = fold, num_folds
+
     def setup(self, stage: str | None = None) -> None:
         """Load and split the images once."""
         if self.data_train is None:
-            self.data_train, self.data_val, self.data_test = split_digits()
+            self.data_train, self.data_val, self.data_test = split_digits(self.fold, self.num_folds)

@@ -12,7 +12,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console
+from src.runtime import console, distributed
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.instantiate import instantiate
 from src.runtime.plain_config import to_plain
@@ -36,6 +36,7 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
+    distributed.quiet_but_rank_zero()
     plain = to_plain(cfg)
     console.print_config(plain)
     if cfg.get("seed") is not None:
@@ -44,9 +45,11 @@ def build(cfg: DictConfig) -> Objects:
     model = instantiate(cfg.model)
     callbacks = [instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
     callbacks += [ConfigInCheckpoint(plain), RunParameters(plain)]
+    callbacks += [distributed.WholeSetOnce(), distributed.EffectiveBatch()]
     loggers = [instantiate(node) for node in (cfg.get("logger") or {}).values()]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    distributed.check(trainer)
     return Objects(
         cfg=cfg,
         datamodule=datamodule,

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import errors, guards, identity, schema
+from src.runtime import errors, guards, identity, ranks, schema
 
 identity.register()
 schema.register()
@@ -34,6 +34,8 @@ def run(main: Callable[[], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     try:
         guards.check_overrides(sys.argv[1:])
+        sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
+        ranks.end_with_parent()
         main()
     except MISTAKES as error:
         if _traceback_wanted:

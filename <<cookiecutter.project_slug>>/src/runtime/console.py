@@ -7,9 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from src.runtime import ranks
+
 
 def print_config(plain: Mapping[str, Any]) -> None:
-    """Print a configuration as a tree."""
+    """Print a configuration as a tree, on rank 0."""
+    if ranks.global_rank() > 0:
+        return
     tree = Tree("config", guide_style="dim")
     _add(tree, plain)
     Console().print(tree)

@@ -12,8 +12,29 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def new_run_id() -> str:
-    """Return a name for a run's folder that sorts by time and that no other run has."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(4)}"
+    """Return a name for a run's folder that sorts by time and that no other run has.
+
+    Processes that torchrun or srun started together get one name. It stays the same when torchrun
+    starts them anew, or SLURM requeues the job: the run then goes on in its folder. Where another
+    launcher starts them, the environment variable `RUN_ID` says it.
+    """
+    own = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(4)}"
+    if "RUN_ID" in os.environ:
+        return os.environ["RUN_ID"]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return _agreed(own)
+    if "SLURM_STEP_ID" in os.environ:
+        return f"slurm_{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
+    return own
+
+
+def _agreed(proposal: str) -> str:
+    """Return the name that the first process under a torchrun proposed, through its store."""
+    from torch.distributed import TCPStore  # seconds; but a torchrun trains anyway
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False)
+    return store.compare_set("run_id", "", proposal).decode()
 
 
 def register() -> None:
