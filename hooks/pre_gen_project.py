@@ -9,9 +9,10 @@ import sys
 ANSWERS = json.loads(r"""
 << cookiecutter | tojson >>
 """)
-# As typed: on the command line, cookiecutter renders an answer as if it were a template.
+# As typed: on the command line, cookiecutter renders an answer as if it were a template. (cruft
+# keeps no such record.)
 TYPED = json.loads(r"""
-<< _cookiecutter | tojson >>
+<< _cookiecutter | default({}) | tojson >>
 """)
 # Names that `import` means otherwise: the project's dependencies, and its own folder.
 DEPENDENCIES = {
@@ -40,9 +41,9 @@ def problems() -> list[str]:
         if not answer.strip() or len(answer) > 200 or not answer.isprintable():
             expected = "one line of 1 to 200 printable characters"
             found.append(f"{question}: got {answer[:80]!r}, expected {expected}")
-        elif DELIMITER.search(TYPED[question] + answer):
+        elif DELIMITER.search(typed := TYPED.get(question, answer)) or DELIMITER.search(answer):
             expected = "an answer without the template's delimiters"
-            found.append(f"{question}: got {TYPED[question][:80]!r}, expected {expected}")
+            found.append(f"{question}: got {typed[:80]!r}, expected {expected}")
     email = ANSWERS["author_email"]
     if not re.fullmatch(r"[^\s@<>\"'\\,;:()\[\]]+@[^\s@<>\"'\\,;:()\[\]]+", email):
         found.append(f"author_email: got {email[:80]!r}, expected something like you@example.com")

@@ -15,7 +15,11 @@ QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-
 CHOICES = [
     (name, value) for name, answer in QUESTIONS.items() if type(answer) is list for value in answer
 ]
-CI_FILES = {"github": {".github/workflows/ci.yml"}, "gitlab": {".gitlab-ci.yml"}, "none": set()}
+CI_FILES = {
+    "github": {".github/workflows/ci.yml", ".github/dependabot.yml"},
+    "gitlab": {".gitlab-ci.yml"},
+    "none": set(),
+}
 
 
 def tracked() -> list[str]:

@@ -43,14 +43,12 @@ def test_resume_goes_on_from_the_last_checkpoint(composed: Compose, tmp_path: Pa
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs(composed: Compose, experiment: str) -> None:
-    metrics, _ = train(
-        composed(
-            f"experiment={experiment}",
-            "common/logger@logger=csv",
-            "++data.val_size=64",
-            "+trainer.fast_dev_run=true",
-        )
+    cfg = composed(
+        f"experiment={experiment}", "common/logger@logger=csv", "+trainer.fast_dev_run=true"
     )
+    if "val_size" in cfg.data:
+        cfg.data.val_size = 64  # the files of MNIST are small here
+    metrics, _ = train(cfg)
     assert metrics
     assert all(torch.isfinite(value) for value in metrics.values())
 
@@ -67,11 +65,3 @@ def test_a_sweep_of_two_jobs_writes_two_folders(tmp_path: Path, mnist_dir: Path)
     assert result.returncode == 0, result.stderr
     jobs = sorted(tmp_path.glob("train/multiruns/*/*/checkpoints/last.ckpt"))
     assert [path.parent.parent.name for path in jobs] == ["0", "1"]
-
-
-def test_images_are_drawn_each_epoch(composed: Compose, tmp_path: Path) -> None:
-    train(composed(*SMALL, "trainer.max_epochs=2", "test=false"))
-    assert [path.name for path in sorted((tmp_path / "images").iterdir())] == [
-        "val_epoch_000.png",
-        "val_epoch_001.png",
-    ]

@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
+from contextlib import suppress
 from typing import TypedDict
 
 from lightning.pytorch import (
@@ -12,11 +13,13 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, distributed
+from src.runtime import console, distributed, tracking
+from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
+from src.runtime.extras import check_installed
 from src.runtime.instantiate import instantiate
 from src.runtime.plain_config import to_plain
-from src.runtime.tracking import RunParameters
+from src.runtime.trackers import guarded
 
 
 class Objects(TypedDict):
@@ -37,19 +40,23 @@ def build(cfg: DictConfig) -> Objects:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
     distributed.quiet_but_rank_zero()
+    trackers = _nodes(cfg, "logger")
+    check_installed(node["_target_"] for node in trackers)
     plain = to_plain(cfg)
     console.print_config(plain)
     if cfg.get("seed") is not None:
         seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     model = instantiate(cfg.model)
-    callbacks = [instantiate(node) for node in (cfg.get("callbacks") or {}).values()]
-    callbacks += [ConfigInCheckpoint(plain), RunParameters(plain)]
+    callbacks = [instantiate(node) for node in _nodes(cfg, "callbacks")]
+    loggers = [guarded(instantiate(node)) for node in trackers]
+    callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
     callbacks += [distributed.WholeSetOnce(), distributed.EffectiveBatch()]
-    loggers = [instantiate(node) for node in (cfg.get("logger") or {}).values()]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     distributed.check(trainer)
+    with suppress(NotImplementedError):  # FSDP and the like write their own
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return Objects(
         cfg=cfg,
         datamodule=datamodule,
@@ -58,3 +65,8 @@ def build(cfg: DictConfig) -> Objects:
         loggers=loggers,
         trainer=trainer,
     )
+
+
+def _nodes(cfg: DictConfig, group: str) -> list[DictConfig]:
+    # A node that was set to null is left out: callbacks.early_stopping=null
+    return [node for node in (cfg.get(group) or {}).values() if node is not None]

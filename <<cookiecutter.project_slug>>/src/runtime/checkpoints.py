@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
+from src.runtime import checkpoint_io
 from src.runtime.instantiate import instantiate
 
 CONFIG_KEY = "config"
@@ -26,14 +26,12 @@ class ConfigInCheckpoint(Callback):
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint to the CPU; runs no code that it may hold.
+    """Load a checkpoint of this project to the CPU; runs no code that it may hold.
 
     Raises:
-        ValueError: if there is no such file, or no configuration in it.
+        ValueError: if it cannot be read, or holds no configuration.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"ckpt_path={path} does not exist: give the path of a .ckpt file")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = checkpoint_io.read(path)
     if CONFIG_KEY not in checkpoint:
         raise ValueError(f"{path} holds no configuration: it was not written by this project")
     return checkpoint

@@ -26,6 +26,18 @@ from typing import Any
 
 FILE = "run.json"
 
+_ours: set[int] = set()  # descriptors that hold folders
+
+
+def _let_go() -> None:
+    for descriptor in _ours:
+        os.close(descriptor)
+    _ours.clear()
+
+
+if hasattr(os, "register_at_fork"):  # a worker that outlives the run must not hold its folder
+    os.register_at_fork(after_in_child=_let_go)
+
 
 def read(run_dir: str | Path) -> dict[str, Any] | None:
     """Return the record of a run, or None if the folder holds none.
@@ -80,9 +92,11 @@ def held(run_dir: str | Path) -> Generator[None]:
         time.sleep(0.05)
     else:
         raise ValueError(f"{run_dir} belongs to a run that is still running: wait, or end it first")
+    _ours.add(descriptor)
     try:
         yield
     finally:
+        _ours.remove(descriptor)
         os.close(descriptor)
 
 

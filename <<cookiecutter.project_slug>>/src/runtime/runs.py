@@ -103,6 +103,8 @@ def _end(cfg: DictConfig, run: Run, status: str, error: str | None) -> None:
         for logger in run.objects["loggers"]:
             logger.finalize(TRACKER_STATUS[status])
     _write_end(cfg, end)
+    if run.objects:  # last, as it may wait for a server
+        tracking.close(run.objects["loggers"])
 
 
 @rank_zero_only
