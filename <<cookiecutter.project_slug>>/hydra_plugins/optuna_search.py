@@ -9,7 +9,7 @@ Hydra finds this module because it lies in `hydra_plugins`. It imports no Optuna
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -74,7 +74,8 @@ class OptunaSweeper(Sweeper):
         experiment_file: str,
     ) -> None:
         if sampler not in SAMPLERS:
-            raise ValueError(f"hydra.sweeper.sampler={sampler}: choose one of {', '.join(SAMPLERS)}")
+            names = ", ".join(SAMPLERS)
+            raise ValueError(f"hydra.sweeper.sampler={sampler} is unknown: choose one of {names}")
         self.study_name, self.storage = study_name, storage
         self.n_trials, self.n_jobs, self.directions = n_trials, n_jobs, list(directions)
         self.sampler, self.sampler_options = sampler, dict(sampler_options)
@@ -82,6 +83,7 @@ class OptunaSweeper(Sweeper):
         self.max_failures = max_failures
         self.experiment_file = experiment_file
         self.launcher: Launcher | None = None
+        self.config: DictConfig
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -104,10 +106,12 @@ class OptunaSweeper(Sweeper):
         try:
             study, storage = self._open_study()
         except ModuleNotFoundError as error:
-            raise ValueError(f"hydra/sweeper=optuna needs {error.name}: uv sync --extra optuna") from error
+            command = "uv sync --extra optuna   (without uv: pip install optuna)"
+            raise ValueError(f"hydra/sweeper=optuna needs {error.name}: {command}") from error
         failures = in_a_row = 0
         while (free := self._free(study)) is not None:
-            batch = [t for _ in range(min(free, self.n_jobs)) if (t := self._ask(study)) is not None]
+            asked = [self._ask(study) for _ in range(min(free, self.n_jobs))]
+            batch = [trial for trial in asked if trial is not None]
             if not batch:
                 time.sleep(WAIT_SECONDS)  # the last trials run in other processes
                 continue
@@ -228,14 +232,15 @@ class OptunaSweeper(Sweeper):
 
         from src.runtime import study_report
 
-        is_group: Callable[[str], bool] = self.loader.group_exists
-        study_report.write(
-            study, Path(self.config.hydra.sweep.dir), Path(self.experiment_file), fixed, is_group
-        )
+        def is_group(name: str) -> bool:
+            return bool(self.loader.get_group_options(name))
+
+        folder, experiment = Path(self.config.hydra.sweep.dir), Path(self.experiment_file)
+        study_report.write(study, folder, experiment, fixed, is_group)
 
 
 class _Heartbeat:
-    """Say that the trials of a batch are alive; fail them if their launcher ends in an exception."""
+    """Say that the trials of a batch are alive; fail them if the launcher raises."""
 
     def __init__(self, storage: Any, trials: Sequence["Trial"], study: "Study") -> None:
         self.storage, self.trials, self.study = storage, trials, study

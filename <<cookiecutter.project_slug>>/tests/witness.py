@@ -52,7 +52,7 @@ class Witness(Callback):
 
 
 if __name__ == "__main__":
-    targets.ALLOWED += ("tests.*",)
+    targets.ALLOWED += ("tests.*",)  # ty: ignore[invalid-assignment]
     script = ROOT / "src" / "train.py"
     names = {"__name__": "__main__", "__file__": str(script), "__package__": None}
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

@@ -70,6 +70,7 @@ class OptunaPruning(Callback):
             if hopeless:
                 self.trial.set_user_attr("pruned", True)
         if trainer.strategy.broadcast(hopeless):
-            rank_zero_info(f"Trial {self.trial_number} is pruned after {trainer.current_epoch + 1} epochs")
+            epochs = trainer.current_epoch + 1
+            rank_zero_info(f"Trial {self.trial_number} is pruned after {epochs} epochs")
             trainer.should_stop = True
             trainer.fit_loop.min_epochs = 0  # else Lightning goes on to it

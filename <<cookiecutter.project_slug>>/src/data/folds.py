@@ -29,7 +29,7 @@ def split(
         return order[:-val_size], order[-val_size:]
     if not (2 <= num_folds <= rows and 0 <= fold < num_folds):
         raise ValueError(
-            f"fold={fold} of num_folds={num_folds} is none: set data.num_folds between 2 and {rows}, "
+            f"there is no fold {fold} of {num_folds}: set data.num_folds between 2 and {rows}, "
             "and data.fold between 0 and data.num_folds - 1"
         )
     parts = list(order.tensor_split(num_folds))

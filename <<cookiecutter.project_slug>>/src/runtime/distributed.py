@@ -13,8 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 from torch.utils._pytree import tree_map
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
 from src.runtime import ranks
 
@@ -170,7 +170,7 @@ def _sharing(loaders: Any, processes: int) -> Any:
     def sharing() -> Any:
         return tree_map(lambda loader: share_exactly(loader, processes), loaders())
 
-    sharing.shares_exactly = True  # ty: ignore[unresolved-attribute]
+    sharing.shares_exactly = True  # ty: ignore[missing-attribute]
     return sharing
 
 
@@ -183,7 +183,7 @@ def share_exactly(loader: Any, processes: int) -> Any:
     plain = isinstance(loader, DataLoader) and type(loader.sampler) is SequentialSampler
     if not plain or type(loader.batch_sampler) is not BatchSampler or loader.drop_last:
         return loader
-    samples, batch_size = len(loader.dataset), loader.batch_size  # ty: ignore
+    samples, batch_size = len(loader.dataset), loader.batch_size
     if samples // processes < -(-samples // (processes * batch_size)):
         log.warning(
             "%d samples in batches of %d cannot be shared by %d processes without repeating some: "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -66,7 +67,7 @@ def as_experiment(overrides: Sequence[str], is_group: Callable[[str], bool], hea
         elif is_group(group):
             defaults.append({f"override /{key}": value})
         else:
-            OmegaConf.update(values, key, OmegaConf.create(f"v: {value}")["v"])
+            OmegaConf.update(values, key, yaml.safe_load(value))
     defaults.append("_self_")
     text = OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults}))
     return f"# @package _global_\n{header}{text}{OmegaConf.to_yaml(values) if values else ''}"
@@ -120,7 +121,8 @@ def _print(
     table = Table("trial", "value", *names)
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     numbers = {trial.number for trial in best}
-    for trial in sorted(completed, key=lambda t: (t.number not in numbers, sign * t.values[0]))[:ROWS]:
+    ranked = sorted(completed, key=lambda t: (t.number not in numbers, sign * t.values[0]))
+    for trial in ranked[:ROWS]:
         cells = [str(trial.params.get(name, "")) for name in names]
         table.add_row(str(trial.number), ", ".join(f"{v:.6g}" for v in trial.values), *cells)
     console = Console(soft_wrap=True)
