@@ -83,7 +83,6 @@ class OptunaSweeper(Sweeper):
         self.max_failures = max_failures
         self.experiment_file = experiment_file
         self.launcher: Launcher | None = None
-        self.config: DictConfig
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -235,6 +234,7 @@ class OptunaSweeper(Sweeper):
         def is_group(name: str) -> bool:
             return bool(self.loader.get_group_options(name))
 
+        assert self.config is not None
         folder, experiment = Path(self.config.hydra.sweep.dir), Path(self.experiment_file)
         study_report.write(study, folder, experiment, fixed, is_group)
 

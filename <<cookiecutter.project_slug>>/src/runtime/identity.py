@@ -41,5 +41,9 @@ def register() -> None:
     """Read `.env`, and define what `configs/common/config_base.yaml` builds its paths from."""
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ["PROJECT_ROOT"] = str(PROJECT_ROOT)
+    # Jobs in other processes and on other machines import `src` too, wherever they start.
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(PROJECT_ROOT) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), *paths]))
     # Cached: every `${run_id:}` of one configuration, and of all jobs of its sweep, is the same.
     OmegaConf.register_new_resolver("run_id", new_run_id, use_cache=True, replace=True)
