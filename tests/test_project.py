@@ -44,3 +44,20 @@ def test_loggers_are_swapped_in_a_word(project: Project) -> None:
 def test_pip_installs_it_as_well(project: Project) -> None:
     command = "uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet --dry-run "
     project.run(command + "--no-deps --editable . && rm -r .pip")
+
+
+def test_what_the_generator_writes_is_green_at_once(project: Project) -> None:
+    project.run(
+        "uv run python src/new.py data my_data && uv run python src/new.py model my_model"
+        " && uv run python src/new.py experiment my_experiment"
+    )
+    project.run("make check")
+    experiment = "tests/test_train.py::test_every_experiment_runs[my_experiment]"
+    tests = f"tests/test_my_data_datamodule.py tests/test_my_model.py {experiment}"
+    assert "3 passed" in project.run(f"uv run pytest {tests}").stdout
+    settings = "data=my_data model=my_model trainer.accelerator=cpu common/logger@logger=none"
+    trained = project.run(f"uv run python src/train.py {settings}").stdout
+    accuracy = re.search(r"│ test/acc\s+│ (\S+)", trained)
+    assert accuracy
+    assert float(accuracy[1]) > 0.8
+    project.run("git clean --force --quiet src configs tests")

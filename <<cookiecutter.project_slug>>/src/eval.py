@@ -16,6 +16,7 @@ import hydra
 from omegaconf import DictConfig
 
 from src.runtime import checkpoint_config, cli
+from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     return run.metrics, objects
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="eval")
+@hydra.main(version_base=None, config_path=CONFIGS, config_name="eval")
 @cli.task
 def main(cfg: DictConfig) -> None:
     """Evaluate."""

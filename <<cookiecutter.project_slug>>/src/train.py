@@ -19,6 +19,7 @@ import hydra
 from omegaconf import DictConfig
 
 from src.runtime import cli
+from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
     from torch import Tensor
@@ -49,7 +50,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     return run.metrics, objects
 
 
-@hydra.main(version_base=None, config_path="../configs", config_name="train")
+@hydra.main(version_base=None, config_path=CONFIGS, config_name="train")
 @cli.task
 def main(cfg: DictConfig) -> float | None:
     """Train, and return the metric that a sweep optimizes."""

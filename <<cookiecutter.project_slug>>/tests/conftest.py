@@ -1,5 +1,6 @@
 """What the tests share: small MNIST files, and configurations that train in a second."""
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from omegaconf import DictConfig
 
 from src.runtime import cli  # noqa: F401  registers what the configuration refers to
 from src.runtime.identity import PROJECT_ROOT
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for nets as small as these, more only wait
 
 SIZES = {"train": 320, "t10k": 64}
 SMALL = ("data.val_size=64", "common/logger@logger=none", "trainer.max_epochs=1")

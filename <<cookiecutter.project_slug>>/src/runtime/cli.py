@@ -41,6 +41,9 @@ def run(main: Callable[[], Any], config_name: str) -> None:
         if _traceback_wanted:
             raise
         _fail(errors.explain(error, lambda: compose(config_name)))
+    finally:
+        if not _traceback_wanted:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:

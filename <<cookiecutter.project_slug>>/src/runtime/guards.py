@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import logged_metrics, signatures
-from src.runtime.identity import PROJECT_ROOT
+from src.runtime import identity, logged_metrics, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
-CONFIGS = PROJECT_ROOT / "configs"
+CONFIGS = Path(identity.CONFIGS)
+PARTS = ("data", "model", "trainer", "callbacks", "logger")
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 
@@ -64,42 +65,61 @@ def check_config(cfg: DictConfig) -> None:
     """Check a composed configuration against the code that it calls.
 
     Raises:
-        ValueError: with a line for each fault.
+        ValueError: with the first fault; those that need no import of a library come first.
     """
-    found = list(faults(cfg))
-    if found:
-        raise ValueError("\n".join(found))
+    for key in missing_keys(cfg):
+        raise ValueError(f"{key} has no value (???). Set it: {key}=VALUE")
+    for fault in faults(cfg):
+        raise ValueError(fault)
 
 
 def faults(cfg: DictConfig) -> Iterator[str]:
-    """Yield a sentence for each fault of a composed configuration."""
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        yield f"{key} has no value (???). Set it: {key}=VALUE"
-    for group in ("data", "model", "trainer", "callbacks", "logger"):
+    """Yield a sentence for each fault of a composed configuration, `???` apart."""
+    for group in PARTS:
         part = cfg.get(group)
         if isinstance(part, str):
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
         elif part is not None:
-            yield from _node_faults(part, group)
+            yield from _shape_faults(part, group)
+    yield from _node_faults(cfg, own=True)
     yield from _metric_faults(cfg)
+    yield from _node_faults(cfg, own=False)
 
 
-def _node_faults(part: DictConfig, group: str) -> Iterator[str]:
+def missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that are `???`, without resolving any interpolation."""
+    for key in map(str, cfg):
+        name = f"{prefix}{key}"
+        if OmegaConf.is_missing(cfg, key):
+            yield name
+        elif not OmegaConf.is_interpolation(cfg, key) and isinstance(cfg[key], DictConfig):
+            yield from missing_keys(cfg[key], f"{name}.")
+
+
+def _shape_faults(part: DictConfig, group: str) -> Iterator[str]:
     try:
-        found = list(nodes(part, group))
+        keys = [key for key, _ in nodes(part, group)]
     except OmegaConfBaseException as error:
         yield f"{group}: {str(error).splitlines()[0]}"
         return
-    if group in ("data", "model", "trainer") and not any(key == group for key, _ in found):
+    if group in ("data", "model", "trainer") and group not in keys:
         yield f"{group} has no _target_: choose a file of configs/{group}/"
-    for key, node in found:
-        if OmegaConf.is_missing(node, "_target_") or OmegaConf.missing_keys(node):
+
+
+def _node_faults(cfg: DictConfig, own: bool) -> Iterator[str]:
+    """Yield the faults of nodes that call the project's own code, or of those that do not."""
+    for group in PARTS:
+        part = cfg.get(group)
+        if not isinstance(part, DictConfig) or list(_shape_faults(part, group)):
             continue
-        try:
-            check_allowed(str(node["_target_"]), key)
-            yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
-        except (ValueError, OmegaConfBaseException) as error:
-            yield str(error).splitlines()[0]
+        for key, node in nodes(part, group):
+            if list(missing_keys(node)) or str(node["_target_"]).startswith("src.") is not own:
+                continue
+            try:
+                check_allowed(str(node["_target_"]), key)
+                yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
+            except (ValueError, OmegaConfBaseException) as error:
+                yield str(error).splitlines()[0]
 
 
 def _metric_faults(cfg: DictConfig) -> Iterator[str]:

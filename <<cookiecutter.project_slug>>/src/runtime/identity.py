@@ -9,6 +9,7 @@ from dotenv import load_dotenv
 from omegaconf import OmegaConf
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = str(PROJECT_ROOT / "configs")  # absolute: `python -m src.train` works as well
 
 
 def new_run_id() -> str:

@@ -106,10 +106,10 @@ def wrong_type(node: DictConfig, name: str, key: str, annotation: Any) -> Iterat
     value = node[name]
     if isinstance(value, Mapping) or annotation is inspect.Parameter.empty:
         return
-    options = _options(annotation)
-    if options is None or any(_fits(value, option) for option in options):
+    allowed = options(annotation)
+    if allowed is None or any(_fits(value, option) for option in allowed):
         return
-    expected = " or ".join(_name(option) for option in options)
+    expected = " or ".join(_name(option) for option in allowed)
     yield f"{key}={value}: expected {expected}, got {type(value).__name__}. Set {key}=VALUE"
 
 
@@ -139,7 +139,7 @@ def _from_source(
     }
 
 
-def _options(annotation: Any) -> list[Any] | None:
+def options(annotation: Any) -> list[Any] | None:
     """Return the types and literals that an annotation allows, or None if it allows others too."""
     if isinstance(annotation, str):
         try:
@@ -152,7 +152,7 @@ def _options(annotation: Any) -> list[Any] | None:
         return [None]
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        parts = [_options(part) for part in typing.get_args(annotation)]
+        parts = [options(part) for part in typing.get_args(annotation)]
         return None if None in parts else [o for part in parts if part for o in part]
     if origin is typing.Literal:
         return [("literal", value) for value in typing.get_args(annotation)]
