@@ -13,7 +13,7 @@ from src.runtime.study_report import as_experiment
 optuna = pytest.importorskip("optuna")
 
 # Everything of a search but the training: the value of a trial follows from its parameters.
-FUNCTION = '''
+FUNCTION = """
 import os, sys, time
 sys.path[0] = {root!r}
 import hydra
@@ -32,7 +32,7 @@ def main(cfg):
 
 if __name__ == "__main__":
     cli.run(main, "train")
-'''
+"""
 SEARCH = ("common/search=mnist_optuna", "hydra.sweeper.sampler=random", "hydra/job_logging=none")
 
 
@@ -104,6 +104,7 @@ def sgd(trial: "optuna.trial.FrozenTrial") -> bool:
     return trial.params["model/optimizer"] == "sgd"
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_to_the_exact_number(search: Search, tmp_path: Path) -> None:
     workers = [search.start("+sleep=0.1", n_trials=9) for _ in range(2)]
     for worker in workers:
@@ -114,6 +115,7 @@ def test_two_processes_share_a_study_to_the_exact_number(search: Search, tmp_pat
     assert len({process for _, process in calls}) == 2
 
 
+@pytest.mark.slow
 def test_failed_trials_are_replaced_and_told(search: Search) -> None:
     output = search.run("+fail_below=0.001", n_trials=4, returncode=1)
     assert states(search).count("COMPLETE") == 4
@@ -121,18 +123,21 @@ def test_failed_trials_are_replaced_and_told(search: Search) -> None:
     assert "were replaced by others" in output
 
 
+@pytest.mark.slow
 def test_a_search_whose_trials_all_fail_ends(search: Search) -> None:
     output = search.run("+fail_below=1", n_trials=4, returncode=1)
     assert "3 trials in a row failed" in output
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_several_objectives(search: Search, tmp_path: Path) -> None:
     search.run("+two=true", "hydra.sweeper.directions=[maximize,minimize]", n_trials=4)
     assert all(len(trial.values) == 2 for trial in search.trials)
     assert (tmp_path / "best.yaml").exists()
 
 
+@pytest.mark.slow
 def test_an_unknown_sampler_is_named(search: Search) -> None:
     output = search.run("hydra.sweeper.sampler=tps", n_trials=1, returncode=1)
     assert "hydra.sweeper.sampler=tps is unknown: choose one of tpe, random" in output
