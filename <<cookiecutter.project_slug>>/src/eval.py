@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on the test set of the data that it was trained with.
 
 python src/eval.py ckpt_path=logs/train/runs/ID/checkpoints/epoch_009.ckpt
+python src/eval.py ckpt_path=best                         # of the newest run; a run's folder, ...
 python src/eval.py ckpt_path=PATH data.batch_size=512     # overrides apply on top
 python src/eval.py ckpt_path=PATH data=digits             # another dataset
 """
@@ -33,8 +34,9 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     from src.runtime import runs
     from src.runtime.build import build
 
+    cfg = checkpoint_config.completed(cfg)
     with runs.recorded(cfg) as run:
-        objects = run.objects = build(checkpoint_config.completed(cfg))
+        objects = run.objects = build(cfg)
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path)
         run.metrics |= trainer.callback_metrics
@@ -49,5 +51,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    checkpoint_config.register(sys.argv[1:])
-    cli.run(main, "eval")
+    cli.run(main, "eval", checkpoint_config.arguments)

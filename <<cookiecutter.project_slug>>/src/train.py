@@ -5,7 +5,9 @@ python src/train.py experiment=mon_experience            # one file = one experi
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
 python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
 python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
-python src/train.py ckpt_path=PATH                       # go on from a checkpoint
+python src/train.py -m model.optimizer.lr=0.1,0.01 sweep_name=lr_grid   # goes on if run again
+python src/train.py ckpt_path=last                       # go on with the newest unfinished run
+python src/train.py init_from=PATH                       # new run, from the weights of another
 """
 
 import sys
@@ -18,7 +20,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli
+from src.runtime import cli, resume
 from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
@@ -33,13 +35,15 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     Returns:
         The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
     """
-    from src.runtime import runs
+    from src.runtime import checkpoint_paths, checkpoints, runs
     from src.runtime.build import build
 
     with runs.recorded(cfg) as run:
         objects = run.objects = build(cfg)
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
-        ckpt_path = cfg.ckpt_path
+        ckpt_path = resume.checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
+        if cfg.init_from and not ckpt_path:
+            checkpoints.load_weights(model, checkpoint_paths.find(cfg.init_from, cfg.paths.log_dir))
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
             run.metrics |= trainer.callback_metrics
@@ -59,4 +63,4 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "train")
+    cli.run(main, "train", resume.arguments)

@@ -1,7 +1,5 @@
 """Training, from a composed configuration and from the command line."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -51,17 +49,3 @@ def test_every_experiment_runs(composed: Compose, experiment: str) -> None:
     metrics, _ = train(cfg)
     assert metrics
     assert all(torch.isfinite(value) for value in metrics.values())
-
-
-def test_a_sweep_of_two_jobs_writes_two_folders(tmp_path: Path, mnist_dir: Path) -> None:
-    command = [
-        *(sys.executable, "src/train.py", "-m", "model.optimizer.lr=0.001,0.01", *SMALL),
-        f"paths.log_dir={tmp_path}",
-        f"paths.data_dir={mnist_dir}",
-        "trainer.accelerator=cpu",
-        "optimized_metric=val/acc",
-    ]
-    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    jobs = sorted(tmp_path.glob("train/multiruns/*/*/checkpoints/last.ckpt"))
-    assert [path.parent.parent.name for path in jobs] == ["0", "1"]

@@ -22,7 +22,11 @@ MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
 
-def run(main: Callable[[], Any], config_name: str) -> None:
+def run(
+    main: Callable[[], Any],
+    config_name: str,
+    arguments: Callable[[list[str]], list[str]] | None = None,
+) -> None:
     """Run a Hydra application and exit with 1 on a mistake, which is told without a traceback.
 
     `HYDRA_FULL_ERROR=1` shows the traceback all the same.
@@ -30,17 +34,22 @@ def run(main: Callable[[], Any], config_name: str) -> None:
     Args:
         main: decorated with `hydra.main`.
         config_name: of its configuration.
+        arguments: called with the command line; returns what Hydra reads in its place.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     try:
         guards.check_overrides(sys.argv[1:])
-        sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
         ranks.end_with_parent()
+        if arguments and not ranks.is_child():  # which gets what came of it
+            sys.argv[1:] = arguments(sys.argv[1:])
+        sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
         main()
     except MISTAKES as error:
         if _traceback_wanted:
             raise
         _fail(errors.explain(error, lambda: compose(config_name)))
+    except KeyboardInterrupt:  # before the run has begun; later, it ends by `signals.Interrupted`
+        sys.exit(130)
     finally:
         if not _traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]

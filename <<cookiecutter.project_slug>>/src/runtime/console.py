@@ -1,10 +1,11 @@
 """What a run shows on the terminal: its configuration at the start, its results at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from src.runtime import ranks
@@ -34,6 +35,15 @@ def print_results(
             console.print(f"[bold]{name:<16}[/bold]", fact, highlight=False)
     if warning:
         console.print(f"[bold red]{warning}[/bold red]", highlight=False)
+
+
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print rows as a table; a column without a value is left out."""
+    columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in columns))  # Text: brackets are no markup here
+    Console().print(table)
 
 
 def _add(tree: Tree, value: Any) -> None:

@@ -65,7 +65,7 @@ def check_config(cfg: DictConfig) -> None:
     """Check a composed configuration against the code that it calls.
 
     Raises:
-        ValueError: with the first fault; those that need no import of a library come first.
+        ValueError: with the first fault.
     """
     for key in missing_keys(cfg):
         raise ValueError(f"{key} has no value (???). Set it: {key}=VALUE")
@@ -81,9 +81,8 @@ def faults(cfg: DictConfig) -> Iterator[str]:
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
         elif part is not None:
             yield from _shape_faults(part, group)
-    yield from _node_faults(cfg, own=True)
+    yield from _node_faults(cfg)
     yield from _metric_faults(cfg)
-    yield from _node_faults(cfg, own=False)
 
 
 def missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -106,14 +105,13 @@ def _shape_faults(part: DictConfig, group: str) -> Iterator[str]:
         yield f"{group} has no _target_: choose a file of configs/{group}/"
 
 
-def _node_faults(cfg: DictConfig, own: bool) -> Iterator[str]:
-    """Yield the faults of nodes that call the project's own code, or of those that do not."""
+def _node_faults(cfg: DictConfig) -> Iterator[str]:
     for group in PARTS:
         part = cfg.get(group)
         if not isinstance(part, DictConfig) or list(_shape_faults(part, group)):
             continue
         for key, node in nodes(part, group):
-            if list(missing_keys(node)) or str(node["_target_"]).startswith("src.") is not own:
+            if list(missing_keys(node)):
                 continue
             try:
                 check_allowed(str(node["_target_"]), key)
@@ -135,5 +133,6 @@ def _metric_faults(cfg: DictConfig) -> Iterator[str]:
         wanted[key] = OmegaConf.select(cfg, key)
     for key, metric in wanted.items():
         is_built_in = metric is None or metric in ("epoch", "step") or metric.startswith("lr-")
-        if not is_built_in and not logged_metrics.is_logged(metric, logged):
-            yield f"{key}={metric} is never logged by {target}, which logs {', '.join(logged)}"
+        if not is_built_in and metric not in logged:
+            hint = signatures.did_you_mean(metric, logged)
+            yield f"{key}={metric} is never logged by {target}{hint}. It logs {', '.join(logged)}"

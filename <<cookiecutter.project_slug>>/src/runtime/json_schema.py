@@ -1,5 +1,6 @@
 """JSON schemas of the config groups, so that an editor completes and underlines their files."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import signatures
+from src.runtime.annotations import parts_of, values_of
 from src.runtime.guards import CONFIGS, groups
 
 INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
-JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", None: "null"}
+JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 
 
 def write(folder: Path) -> list[Path]:
@@ -34,32 +36,33 @@ def write(folder: Path) -> list[Path]:
 def _node(content: DictConfig) -> dict[str, Any]:
     properties: dict[str, Any] = {"defaults": {"type": "array"}}
     target = content.get("_target_")
-    parameters = signatures.signature(str(target)) if target else None
-    for name, parameter in (parameters or {}).items():
-        properties[name] = _value(signatures.options(parameter.annotation))
+    takes = signatures.signature(str(target)) if target else None
+    for name, parameter in takes.parameters.items() if takes else ():
+        properties[name] = {"anyOf": [INTERPOLATION, _value(parameter.annotation, parameter.file)]}
     for key in content:
         value = content._get_node(key)
         if isinstance(value, DictConfig) and not value._is_none():
             properties[str(key)] = _node(value)
     shape: dict[str, Any] = {"type": "object", "properties": properties}
-    if target:
+    if takes:
         properties |= {"_target_": {"const": str(target)}} | {
             name: {} for name in signatures.RESERVED - {"_target_"}
         }
-        open_ended = parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        shape |= {"required": ["_target_"], "additionalProperties": open_ended}
+        shape |= {"required": ["_target_"], "additionalProperties": takes.open_ended}
     return shape
 
 
-def _value(options: list[Any] | None) -> dict[str, Any]:
-    if options is None:
-        return {}
-    shapes: list[dict[str, Any]] = [INTERPOLATION]
-    for option in options:
-        if isinstance(option, tuple):
-            shapes.append({"const": option[1]})
-        elif option in JSON_TYPES:
-            shapes.append({"type": JSON_TYPES[option]})
-        else:  # an object: a node makes it
-            shapes.append({"type": ["object", "array", "string"]})
-    return {"anyOf": shapes}
+def _value(annotation: ast.expr | None, file: Path | None) -> dict[str, Any]:
+    match annotation:
+        case ast.Constant(value=None):
+            return {"type": "null"}
+        case ast.BinOp(left=left, right=right):
+            return {"anyOf": [_value(left, file), _value(right, file)]}
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return {"anyOf": [_value(inner, file), {"type": "null"}]}
+        case ast.Subscript(value=ast.Name(id="Union")):
+            return {"anyOf": [_value(part, file) for part in parts_of(annotation)]}
+        case ast.Name(id=name) if name in JSON_TYPES:
+            return {"type": JSON_TYPES[name]}
+    values = values_of(annotation, file)
+    return {"enum": values} if values else {}

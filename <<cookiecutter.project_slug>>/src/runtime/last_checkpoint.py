@@ -18,11 +18,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from src.runtime import metric_states, random_states, signals
+from src.runtime.checkpoint_paths import LAST, NEXT, PREVIOUS
 
 log = logging.getLogger(__name__)
 
 EXACT_KEY = "exact"
-LAST, PREVIOUS, NEXT = "last.ckpt", "previous.ckpt", ".next.ckpt"
 
 
 class LastCheckpoint(Callback):

@@ -62,5 +62,6 @@ def save_model(checkpoint: str, trainer: Trainer, folder: Path) -> Path:
         input_example=inputs.numpy(),
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
         serialization_format="pt2",
+        extra_files=[checkpoint],
     )
     return target

@@ -40,12 +40,17 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
     return [*argv, *own]
 
 
+def is_child() -> bool:
+    """Say whether rank 0 started this process, by repeating its own command line."""
+    return RUN_DIR in os.environ and global_rank() > 0
+
+
 def end_with_parent() -> None:
     """End this process once the one that started it is gone, were it even killed by SIGKILL.
 
     For ranks that rank 0 started: without it they wait in a collective for what never comes.
     """
-    if RUN_DIR not in os.environ or global_rank() == 0:
+    if not is_child():
         return
     parent = os.getppid()
 

@@ -19,7 +19,7 @@ Imports no torch: sweeps and reports read many of these.
 import json
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,18 +63,17 @@ def update(run_dir: str | Path, **changes: Any) -> None:
     write(run_dir, _parsed(run_dir) | changes)
 
 
-def newest(log_dir: str | Path, task: str, unfinished: bool = False) -> Path | None:
-    """Return the folder of the run of a task that started last, or None if there is none.
+def newest(log_dir: str | Path, wanted: Callable[[Path, dict[str, Any]], bool]) -> Path | None:
+    """Return the folder of the run that started last among those wanted, or None.
 
     Args:
-        log_dir: runs lie in `log_dir/task/runs/*` and `log_dir/task/multiruns/*/*`.
-        task: the `task_name` of the run.
-        unfinished: look only at runs that neither finished nor are running now.
+        log_dir: runs lie in `log_dir/TASK/runs/*` and `log_dir/TASK/multiruns/*/*`.
+        wanted: called with the folder of a run and its record.
     """
     found = [
-        (record["started"], path)
-        for path, record in _all(Path(log_dir) / task)
-        if not unfinished or record["status"] in ("failed", "killed")
+        (entry["started"], run_dir)
+        for run_dir, entry in _all(Path(log_dir))
+        if wanted(run_dir, entry)
     ]
     return max(found)[1] if found else None
 
@@ -131,9 +130,9 @@ def _lock(run_dir: str | Path, exclusive: bool) -> int | None:
     return descriptor
 
 
-def _all(task_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for pattern in ("runs/*", "multiruns/*/*"):
-        for run_dir in task_dir.glob(pattern):
+def _all(log_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for pattern in ("*/runs/*", "*/multiruns/*/*"):
+        for path in log_dir.glob(f"{pattern}/{FILE}"):
             with suppress(OSError):  # not ours to read
-                if record := read(run_dir):
-                    yield run_dir, record
+                if entry := read(path.parent):
+                    yield path.parent, entry

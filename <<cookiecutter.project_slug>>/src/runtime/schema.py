@@ -49,6 +49,7 @@ class Train(Run):
     train: bool = MISSING
     test: bool = MISSING
     ckpt_path: str | None = MISSING
+    init_from: str | None = MISSING
     optimized_metric: str | None = MISSING
 
 

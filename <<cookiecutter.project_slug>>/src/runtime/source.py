@@ -1,61 +1,210 @@
-"""The project's own code, read without being run: importing it would import torch first."""
+"""What a dotted name means, read from the sources: nothing is imported.
+
+Importing torch takes seconds; reading the definitions of a run's dozen targets takes hundredths.
+"""
 
 import ast
+import re
+from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
-from src.runtime.identity import PROJECT_ROOT
-
-Definition = ast.ClassDef | ast.FunctionDef
-
-
-@cache
-def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a Python file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.ClassDef | Function
 
 
-def module_path(module: str) -> Path | None:
-    """Return the file of one of the project's own modules, or None if it is none."""
-    base = PROJECT_ROOT.joinpath(*module.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
+class Unreadable(Exception):
+    """The sources do not tell: an extension in C, say, or names that are made at run time."""
 
 
-def find(target: str) -> Definition | None:
-    """Return the class or function that a dotted name means, or None if it is not found here."""
+class Found(NamedTuple):
+    """What a name stands for, and the file in which its own names mean something."""
+
+    node: Definition | ast.Assign
+    file: Path
+
+
+def find(target: str) -> Found | None:
+    """Return the class or function that a dotted path names, or None if it names nothing.
+
+    Raises:
+        Unreadable: if the sources do not tell.
+    """
     module, _, name = target.rpartition(".")
-    path = module_path(module) if module else None
-    if path is None:
+    file = module_file(module)
+    if file is None:
+        parent, _, owner = module.rpartition(".")
+        if (file := module_file(parent)) and lookup(file, owner):
+            raise Unreadable(target)  # a method of a class
         return None
-    for node in parse(path).body:
-        if isinstance(node, Definition) and node.name == name:
-            return node
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return find(f"{node.module}.{alias.name}")
+    return lookup(file, name)
+
+
+def lookup(file: Path, name: str, seen: frozenset[tuple[Path, str]] = frozenset()) -> Found | None:
+    """Return what a name stands for in a module, through its imports; None if for nothing.
+
+    Raises:
+        Unreadable: if the sources do not tell.
+    """
+    if (file, name) in seen:
+        return None
+    if file.suffix != ".py":
+        raise Unreadable(file)
+    if node := _excerpt(file, name):
+        return Found(node, file)
+    seen |= {(file, name)}
+    unreadable = None
+    for statement in _statements(parse(file).body):
+        try:
+            if found := _bound(statement, name, file, seen):
+                return found
+        except Unreadable as error:
+            unreadable = error
+    if unreadable or "." in name or _DYNAMIC.search(file.read_text(encoding="utf-8")):
+        raise Unreadable(f"{file}: {name}")
     return None
 
 
+_DYNAMIC = re.compile(r"\b(__getattr__|globals|exec|setattr)\b")
+
+
 def names_in(module: str) -> list[str]:
-    """Return the classes and functions that one of the project's own modules defines."""
-    path = module_path(module)
-    return [n.name for n in parse(path).body if isinstance(n, Definition)] if path else []
-
-
-def bases(target: str) -> list[str]:
-    """Return the dotted names of the base classes of one of the project's own classes."""
-    definition = find(target)
-    path = module_path(target.rpartition(".")[0])
-    if not isinstance(definition, ast.ClassDef) or path is None:
+    """Return the classes and functions that a module defines or imports by name."""
+    file = module_file(module)
+    if file is None or file.suffix != ".py":
         return []
-    imported = {
-        alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in parse(path).body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    own = target.rpartition(".")[0]
-    written = [ast.unparse(base).split("[")[0] for base in definition.bases]
-    return [imported.get(name, f"{own}.{name}" if "." not in name else name) for name in written]
+    names: list[str] = []
+    for statement in _statements(parse(file).body):
+        if isinstance(statement, Definition):
+            names.append(statement.name)
+        elif isinstance(statement, ast.ImportFrom):
+            names += [alias.asname or alias.name for alias in statement.names]
+    return [name for name in names if not name.startswith("_")]
+
+
+def module_file(module: str) -> Path | None:
+    """Return the file of a module, or None if there is none; its parents are not imported."""
+    first, *rest = module.split(".")
+    spec = PathFinder.find_spec(first) if first else None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin else None
+    places = spec.submodule_search_locations or []
+    return next((file for place in places if (file := _file(Path(place, *rest)))), None)
+
+
+@cache
+def parse(file: Path) -> ast.Module:
+    """Return the syntax tree of a Python file."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def whole_class(found: Found) -> ast.ClassDef | None:
+    """Return a class with all its methods, or None if it is none."""
+    name = getattr(found.node, "name", None)
+    for statement in _statements(parse(found.file).body):
+        if isinstance(statement, ast.ClassDef) and statement.name == name:
+            return statement
+    return None
+
+
+def bases(found: Found) -> list[Found]:
+    """Return the base classes of a class, as far as they can be found.
+
+    Raises:
+        Unreadable: if the sources do not tell.
+    """
+    definition = whole_class(found)
+    written = [dotted(base) for base in definition.bases] if definition else []
+    return [base for name in written if name and (base := lookup(found.file, name))]
+
+
+def dotted(node: ast.expr) -> str:
+    """Return `a.b` for an expression that is just that, `a` for `a[b]`, else an empty string."""
+    if isinstance(node, ast.Subscript):
+        return dotted(node.value)
+    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+def _bound(
+    statement: ast.stmt, name: str, file: Path, seen: frozenset[tuple[Path, str]]
+) -> Found | None:
+    """Return what a statement binds a name to, or None if it does not bind it."""
+    if isinstance(statement, Definition) and statement.name == name:
+        return Found(statement, file)
+    if isinstance(statement, ast.Assign) and name in map(dotted, statement.targets):
+        if isinstance(statement.value, ast.Name | ast.Attribute):  # another name for a thing
+            return lookup(file, dotted(statement.value), seen) or Found(statement, file)
+        return Found(statement, file)
+    first, _, rest = name.partition(".")
+    if isinstance(statement, ast.ImportFrom):
+        for alias in statement.names:
+            if alias.name != "*" and (alias.asname or alias.name) == first:
+                return _imported(file, statement, f"{alias.name}.{rest}".rstrip("."), seen)
+            if alias.name == "*" and (found := _imported(file, statement, name, seen)):
+                return found
+    return None
+
+
+def _imported(
+    file: Path, statement: ast.ImportFrom, name: str, seen: frozenset[tuple[Path, str]]
+) -> Found | None:
+    parts = statement.module.split(".") if statement.module else []
+    if statement.level:
+        package = file.parents[statement.level - 1]
+        source = _file(package.joinpath(*parts))
+        inner = package.joinpath(*parts, name.partition(".")[0])
+    else:
+        source = module_file(".".join(parts))
+        inner = source.parent / name.partition(".")[0] if source else Path()
+    if source is None:
+        raise Unreadable(file)
+    if "." in name and (module := _file(inner)):  # `from torch import nn`, then `nn.Module`
+        return lookup(module, name.partition(".")[2], seen)
+    return lookup(source, name, seen)
+
+
+def _file(module: Path) -> Path | None:
+    files = (module / "__init__.py", module.with_name(f"{module.name}.py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _excerpt(file: Path, name: str) -> Definition | None:
+    """Return a function, or a class with nothing but its `__init__`, of a module's top level.
+
+    Cut out as text, for parsing all of such a module as `lr_scheduler` would take longer than
+    all the rest. None if there is none, or if more of it counts: decorators, fields, bases.
+    """
+    source = file.read_text(encoding="utf-8")
+    start = re.search(rf"^(class|def|async def) {re.escape(name)}\b", source, re.MULTILINE)
+    if not start or source[: start.start()].rstrip().rpartition("\n")[2].startswith("@"):
+        return None
+    block = source[start.start() :]
+    if end := re.search(r"\n(?=[^\s)\]#])", block):
+        block = block[: end.start()]
+    if start[1] == "class":
+        head = re.match(r"class[^:]*:", block)
+        method = r"\n    def __init__(?:.*(?:\n|\Z))+?(?=    (?:def|@|async|class)\b|\Z)"
+        init = re.search(method, block)
+        if not head or not init:
+            return None
+        block = head[0] + init[0]
+    try:
+        (node,) = ast.parse(block).body
+    except (SyntaxError, ValueError):
+        return None
+    return node if isinstance(node, Definition) else None
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those inside `if` and `try` too; the last one first."""
+    for statement in reversed(body):
+        yield statement
+        if isinstance(statement, ast.If | ast.Try):
+            handlers = getattr(statement, "handlers", [])
+            yield from _statements(
+                [*statement.body, *statement.orelse, *(s for h in handlers for s in h.body)]
+            )
