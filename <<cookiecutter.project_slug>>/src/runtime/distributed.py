@@ -42,8 +42,8 @@ def one_job() -> Generator[None]:
     if ranks.global_rank() == 0:
         os.environ[ranks.RUN_DIR] = hydra.runtime.output_dir
     if hydra.mode == RunMode.MULTIRUN:
-        sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *hydra.overrides.task]
-        sys.argv.append("hydra.mode=RUN")
+        job = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
+        sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *job, "hydra.mode=RUN"]
     try:
         yield
     finally:

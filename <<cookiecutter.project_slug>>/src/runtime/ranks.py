@@ -40,6 +40,12 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
     return [*argv, *own]
 
 
+def restarted_in(run_dir: str) -> str | None:
+    """Return the folder if SLURM queued this job again, or torchrun started it anew; else None."""
+    names = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+    return run_dir if any(int(os.environ.get(name, 0)) > 0 for name in names) else None
+
+
 def is_child() -> bool:
     """Say whether rank 0 started this process, by repeating its own command line."""
     return RUN_DIR in os.environ and global_rank() > 0
