@@ -57,7 +57,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
 
 @hydra.main(version_base=None, config_path=CONFIGS, config_name="train")
 @cli.task
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""
     metrics, _ = train(cfg)
     return cli.optimized_metric(cfg, metrics)

@@ -72,10 +72,12 @@ def test_srun_makes_one_run(tmp_path: Path) -> None:
 
 @needs_slurm
 def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
-    command = " ".join([*WITNESS, *ONE_PROCESS, "trainer.max_epochs=2", f"paths.log_dir={tmp_path}"])
+    command = " ".join(
+        [*WITNESS, *ONE_PROCESS, "trainer.max_epochs=2", f"paths.log_dir={tmp_path}"]
+    )
     script = tmp_path / "job.sh"
-    requeue = "[ -n \"$SLURM_RESTART_COUNT\" ] || { scontrol requeue $SLURM_JOB_ID; sleep 60; }"
-    first = f"[ -n \"$SLURM_RESTART_COUNT\" ] || srun -n1 {command} trainer.max_epochs=1 || exit 1"
+    requeue = '[ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 60; }'
+    first = f'[ -n "$SLURM_RESTART_COUNT" ] || srun -n1 {command} trainer.max_epochs=1 || exit 1'
     # The step of the second start must have the number of the first: so only one runs in each.
     second = f"srun -n1 {command}"
     script.write_text(f"#!/bin/bash\ncd {PROJECT_ROOT}\n{first}\n{requeue}\n{second}\n")
