@@ -20,7 +20,7 @@ from pathlib import Path
 DIGITS = ("data=digits", "common/logger@logger=none", "common/callbacks@callbacks=none")
 SHORT = (*DIGITS, "trainer.accelerator=cpu", "trainer.max_epochs=1", "test=false", "seed=0")
 HEAVY = (*DIGITS, "model/net=resnet18", "trainer.max_epochs=2", "test=false", "seed=0")
-SEARCH = (*SHORT, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10")
+SEARCH = ("-m", *SHORT, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10")
 
 Side = tuple[str, ...]
 COMPARISONS: dict[str, dict[str, Side]] = {

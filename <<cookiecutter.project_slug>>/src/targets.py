@@ -7,7 +7,6 @@ file from somewhere else could call anything. `name.*` allows all that lies belo
 ALLOWED = (
     "src.*",
     "lightning.pytorch.*",
-    "optuna.pruners.*",
     "torch.nn.*",
     "torch.optim.*",
     "torch.utils.data.*",

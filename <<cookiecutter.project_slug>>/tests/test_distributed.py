@@ -22,7 +22,7 @@ SMALL = (
     "data=digits",
     "seed=1",
     "trainer.max_epochs=1",
-    "trainer.limit_train_batches=3",
+    "++trainer.limit_train_batches=3",
     "common/logger@logger=csv",
     "common/trainer@trainer=ddp_sim",
 )
@@ -147,7 +147,7 @@ def test_processes_inside_a_joblib_job_are_refused(tmp_path: Path) -> None:
 def test_a_process_that_dies_takes_the_run_with_it(tmp_path: Path, victim: int) -> None:
     command = [*WITNESS, *SMALL[:2], *SMALL[3:], "trainer.max_epochs=-1", "test=false"]
     process = subprocess.Popen(
-        [*command, f"paths.log_dir={tmp_path}", "callbacks.early_stopping=null"],
+        [*command, f"paths.log_dir={tmp_path}", "~callbacks.early_stopping"],
         cwd=PROJECT_ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -33,7 +33,12 @@ def main(cfg):
 if __name__ == "__main__":
     cli.run(main, "train")
 """
-SEARCH = ("common/search=mnist_optuna", "hydra.sweeper.sampler=random", "hydra/job_logging=none")
+SEARCH = (
+    "-m",
+    "common/search=mnist_optuna",
+    "hydra.sweeper.sampler=random",
+    "hydra/job_logging=none",
+)
 
 
 class Search:
@@ -161,7 +166,7 @@ def test_hopeless_trials_are_pruned_and_the_best_one_runs(tmp_path: Path) -> Non
     common = ("data=digits", "trainer.accelerator=cpu", "common/logger@logger=none")
     command = [sys.executable, "src/train.py", *common, f"paths.log_dir={tmp_path}"]
     length = ["trainer.min_epochs=6", "trainer.max_epochs=6"]
-    searching = ["common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length]
+    searching = ["-m", "common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length]
     searching += [f"hydra.sweeper.experiment_file={file}"]
     try:
         subprocess.run([*command, *searching], cwd=PROJECT_ROOT, check=True)

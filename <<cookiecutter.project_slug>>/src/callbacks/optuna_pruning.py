@@ -1,12 +1,17 @@
 """End a trial of a search early once it is clear that it will not be the best."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
+PRUNERS = {
+    "median": "MedianPruner",
+    "percentile": "PercentilePruner",
+    "halving": "SuccessiveHalvingPruner",
+    "hyperband": "HyperbandPruner",
+}
 
 
 class OptunaPruning(Callback):
@@ -21,7 +26,11 @@ class OptunaPruning(Callback):
         trial_number: of this run in the study; None does nothing, so that one trial can be run
             again without a search.
         monitor: the metric to report; its direction is that of the study.
-        pruner: one of `optuna.pruners`.
+        pruner: one of `PRUNERS`.
+        pruner_options: its keyword arguments.
+
+    Raises:
+        ValueError: if there is no such pruner.
     """
 
     def __init__(
@@ -30,10 +39,15 @@ class OptunaPruning(Callback):
         study_name: str,
         trial_number: int | None,
         monitor: str,
-        pruner: "BasePruner",
+        pruner: str = "median",
+        pruner_options: Mapping[str, Any] | None = None,
     ) -> None:
+        if pruner not in PRUNERS:
+            known = ", ".join(PRUNERS)
+            raise ValueError(f"optuna_pruning.pruner={pruner} is unknown: choose one of {known}")
         self.storage, self.study_name, self.monitor = storage, study_name, monitor
         self.trial_number, self.pruner = trial_number, pruner
+        self.pruner_options = dict(pruner_options or {})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the trial, on rank 0, which alone talks to the database."""
@@ -43,11 +57,12 @@ class OptunaPruning(Callback):
         import optuna
 
         # The random sampler: this process draws nothing, and others would prepare to.
+        pruner = getattr(optuna.pruners, PRUNERS[self.pruner])
         study = optuna.load_study(
             study_name=self.study_name,
             storage=self.storage,
             sampler=optuna.samplers.RandomSampler(),
-            pruner=self.pruner,
+            pruner=pruner(**self.pruner_options),
         )
         frozen = study.get_trials(deepcopy=False)[self.trial_number]
         self.trial = optuna.Trial(study, frozen._trial_id)

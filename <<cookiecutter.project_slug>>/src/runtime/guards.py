@@ -32,7 +32,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
     Raises:
         ValueError: for `logger=csv`, which turns the node `logger` into a word, and for a group
-            that is chosen twice.
+            that is chosen twice; and for a search without `-m`.
     """
     given: dict[str, str] = {}
     for argument in arguments:
@@ -59,6 +59,9 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 f"Sweep over them: -m experiment={value.strip('[]')}"
             )
         given[key] = value
+    search = given.get("common/search", "null")
+    if search != "null" and "hydra.mode" not in given and not {"-m", "--multirun"} & set(arguments):
+        raise ValueError(f"common/search={search} is a sweep, and a run is one job: add -m")
 
 
 def check_config(cfg: DictConfig) -> None:
