@@ -3,6 +3,8 @@
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -25,19 +27,23 @@ def load_digits() -> tuple[Tensor, Tensor]:
 
 
 def split_digits(
-    fold: int | None = None, num_folds: int = 5
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    fold: int | None = None,
+    num_folds: int = 5,
 ) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
     """Return train, validation and test sets: 1,297, 250 and 250 images, the same every time.
 
     Args:
+        mean: of the channel, for pixel values in `[0, 1]`.
+        std: of the channel, likewise.
         fold: validate on this of `num_folds` parts of the training and validation images instead.
         num_folds: number of parts.
     """
-    digits = InMemoryImages(*load_digits(), MEAN, STD)
-    generator = torch.Generator().manual_seed(42)
-    rest, test = split(len(digits), TEST_SIZE, generator)
-    train, val = split(len(rest), VAL_SIZE, generator, fold, num_folds)
-    return digits.subset(rest[train]), digits.subset(rest[val]), digits.subset(test)
+    digits = InMemoryImages(*load_digits(), mean, std)
+    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(42))
+    train, val = split(order[:-TEST_SIZE], VAL_SIZE, fold, num_folds)
+    return digits.subset(train), digits.subset(val), digits.subset(order[-TEST_SIZE:])
 
 
 class DigitsDataModule(InMemoryDataModule):
@@ -51,6 +57,7 @@ class DigitsDataModule(InMemoryDataModule):
     """
 
     class_names = tuple("0123456789")
+    image_shape = (1, 28, 28)
     mean, std = MEAN, STD
 
     def __init__(
@@ -66,4 +73,6 @@ class DigitsDataModule(InMemoryDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Load and split the images once."""
         if self.data_train is None:
-            self.data_train, self.data_val, self.data_test = split_digits(self.fold, self.num_folds)
+            self.data_train, self.data_val, self.data_test = split_digits(
+                fold=self.fold, num_folds=self.num_folds
+            )

@@ -1,25 +1,24 @@
 """Which rows of a set are for training, and which for validation."""
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 
 def split(
-    rows: int, val_size: int, generator: Generator, fold: int | None = None, num_folds: int = 5
+    order: Tensor, val_size: int, fold: int | None = None, num_folds: int = 5
 ) -> tuple[Tensor, Tensor]:
-    """Return the rows for training and for validation, int64, in random order.
+    """Return the rows for training and those for validation.
 
     Args:
-        rows: how many there are.
-        val_size: how many to validate on, if `fold` is None.
-        generator: the same state gives the same split, in each process.
+        order: the rows, int64 `(N,)`, in a random order that is the same in each process.
+        val_size: how many to validate on, the last ones, if `fold` is None.
         fold: validate on this part of `num_folds`; over all folds each row is validated on once.
         num_folds: number of parts, equal to within a row.
 
     Raises:
         ValueError: if there is no such split.
     """
-    order = torch.randperm(rows, generator=generator)
+    rows = len(order)
     if fold is None:
         if not 0 < val_size < rows:
             raise ValueError(

@@ -37,6 +37,7 @@ class MNISTDataModule(InMemoryDataModule):
     """
 
     class_names = tuple("0123456789")
+    image_shape = (1, 28, 28)
     mean, std = (0.1307,), (0.3081,)
 
     def __init__(
@@ -96,11 +97,14 @@ class MNISTDataModule(InMemoryDataModule):
         if self.data_train is not None:
             return
         if self.substitute == "digits":
-            self.data_train, self.data_val, self.data_test = split_digits(self.fold, self.num_folds)
+            self.data_train, self.data_val, self.data_test = split_digits(
+                self.mean, self.std, self.fold, self.num_folds
+            )
             return
         train, self.data_test = self._load(train=True), self._load(train=False)
         generator = torch.Generator().manual_seed(self.split_seed)
-        rows = split(len(train), self.val_size, generator, self.fold, self.num_folds)
+        order = torch.randperm(len(train), generator=generator)
+        rows = split(order, self.val_size, self.fold, self.num_folds)
         self.data_train, self.data_val = (train.subset(part) for part in rows)
 
     def _load(self, train: bool) -> InMemoryImages:
