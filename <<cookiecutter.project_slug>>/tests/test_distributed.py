@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from src.runtime import ranks
+from src.runtime.checkpoints import load_model
 from src.runtime.distributed import EqualBatches, share_exactly
 from src.runtime.identity import PROJECT_ROOT
 
@@ -132,6 +133,23 @@ def test_each_rank_of_each_job_of_a_sweep_trains_with_the_parameters_of_its_job(
     rates = [[rank["lr"] for rank in seen(sweep / job)] for job in "012"]
     assert rates == [[0.001] * 2, [0.002] * 2, [0.003] * 2]
     assert not (tmp_path / "train/runs").exists()
+
+
+@pytest.mark.slow
+def test_a_sharded_model_is_loaded_by_one_process(tmp_path: Path) -> None:
+    sharded = ("common/trainer@trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2")
+    small_parts = ("trainer.strategy.min_parameters=5000", "trainer.max_epochs=2")
+    result = run(tmp_path, *WITNESS, *SMALL[:-1], *sharded, *small_parts)
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "train/runs").iterdir()
+    best = next((folder / "checkpoints").glob("epoch_*.ckpt"))
+    model = load_model(best)
+    assert all(type(parameter) is torch.nn.Parameter for parameter in model.parameters())
+    alone = run(tmp_path, sys.executable, "src/eval.py", f"ckpt_path={best}")
+    assert alone.returncode == 0, alone.stderr
+    (other,) = (tmp_path / "eval/runs").iterdir()
+    metrics = [json.loads((path / "run.json").read_text())["metrics"] for path in (folder, other)]
+    assert metrics[1]["test/acc"] == pytest.approx(metrics[0]["test/acc"])
 
 
 @pytest.mark.slow
