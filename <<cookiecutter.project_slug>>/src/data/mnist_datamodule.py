@@ -4,8 +4,10 @@ Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritt
 """
 
 import logging
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torchvision.datasets import MNIST
@@ -28,6 +30,7 @@ class MNISTDataModule(InMemoryDataModule):
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         offline_fallback: `"digits"` trains on scikit-learn's embedded digits where MNIST can be
             neither found nor downloaded; None makes that an error.
+        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
 
     Raises:
         ValueError: in `prepare_data`, if MNIST cannot be had, or its files are damaged.
@@ -45,8 +48,9 @@ class MNISTDataModule(InMemoryDataModule):
         split_seed: int = 42,
         num_workers: int = 0,
         offline_fallback: Literal["digits"] | None = None,
+        loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, loader)
         self.data_dir = Path(data_dir)
         self.val_size = val_size
         self.split_seed = split_seed
@@ -93,16 +97,35 @@ class MNISTDataModule(InMemoryDataModule):
         if self.substitute == "digits":
             self.data_train, self.data_val, self.data_test = split_digits(self.mean, self.std)
             return
-        train, self.data_test = self._load(train=True), self._load(train=False)
-        if not 0 < self.val_size < len(train):
-            raise ValueError(
-                f"val_size={self.val_size} does not split {len(train)} training images: "
-                f"set data.val_size between 1 and {len(train) - 1}"
-            )
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.split_seed))
-        sizes = [len(train) - self.val_size, self.val_size]
-        self.data_train, self.data_val = (train.subset(rows) for rows in order.split(sizes))
+        stamp = mnist_files.stamp(self.data_dir)
+        self.data_train, self.data_val, self.data_test = split_mnist(
+            self.data_dir, self.val_size, self.split_seed, self.mean, self.std, stamp
+        )
 
-    def _load(self, train: bool) -> InMemoryImages:
-        mnist = MNIST(str(self.data_dir), train=train)
-        return InMemoryImages(mnist.data.unsqueeze(1), mnist.targets, self.mean, self.std)
+
+@lru_cache(maxsize=1)  # the jobs of a sweep that run in one process share one copy
+def split_mnist(
+    data_dir: Path,
+    val_size: int,
+    split_seed: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    stamp: tuple[int, ...],
+) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
+    """Return train, validation and test sets; `stamp` changes when the files do.
+
+    Raises:
+        ValueError: if `val_size` leaves nothing to train or to validate on.
+    """
+    images, test = (
+        InMemoryImages(part.data.unsqueeze(1), part.targets, mean, std)
+        for part in (MNIST(str(data_dir), train=True), MNIST(str(data_dir), train=False))
+    )
+    if not 0 < val_size < len(images):
+        raise ValueError(
+            f"val_size={val_size} does not split {len(images)} training images: "
+            f"set data.val_size between 1 and {len(images) - 1}"
+        )
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split_seed))
+    train, val = (images.subset(rows) for rows in order.split([len(images) - val_size, val_size]))
+    return train, val, test
