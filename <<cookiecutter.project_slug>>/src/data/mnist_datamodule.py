@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 from src.data import mnist_files
 from src.data.digits_datamodule import split_digits
+from src.data.folds import split
 from src.data.in_memory import InMemoryDataModule, InMemoryImages
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ class MNISTDataModule(InMemoryDataModule):
         batch_size: images a step, on each device.
         val_size: how many of the training images are kept apart for validation.
         split_seed: which ones; apart from the run's seed, so that runs can be compared.
+        fold: validate on this part of `num_folds` instead, counted from 0, and train on the others.
+        num_folds: parts of the training images.
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         offline_fallback: `"digits"` trains on scikit-learn's embedded digits where MNIST can be
             neither found nor downloaded; None makes that an error.
@@ -46,6 +50,8 @@ class MNISTDataModule(InMemoryDataModule):
         batch_size: int = 64,
         val_size: int = 5_000,
         split_seed: int = 42,
+        fold: int | None = None,
+        num_folds: int = 5,
         num_workers: int = 0,
         offline_fallback: Literal["digits"] | None = None,
         loader: Mapping[str, Any] | None = None,
@@ -54,6 +60,7 @@ class MNISTDataModule(InMemoryDataModule):
         self.data_dir = Path(data_dir)
         self.val_size = val_size
         self.split_seed = split_seed
+        self.fold, self.num_folds = fold, num_folds
         if offline_fallback not in (None, "digits"):
             raise ValueError(
                 f"offline_fallback={offline_fallback} is unknown: "
@@ -95,37 +102,29 @@ class MNISTDataModule(InMemoryDataModule):
         if self.data_train is not None:
             return
         if self.substitute == "digits":
-            self.data_train, self.data_val, self.data_test = split_digits(self.mean, self.std)
+            self.data_train, self.data_val, self.data_test = split_digits(
+                self.mean, self.std, self.fold, self.num_folds
+            )
             return
-        stamp = mnist_files.stamp(self.data_dir)
-        self.data_train, self.data_val, self.data_test = split_mnist(
-            self.data_dir, self.val_size, self.split_seed, self.mean, self.std, stamp
-        )
+        train, self.data_test = (self._load(train) for train in (True, False))
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(train), generator=generator)
+        rows = split(order, self.val_size, self.fold, self.num_folds)
+        self.data_train, self.data_val = (train.subset(part) for part in rows)
+
+    def _load(self, train: bool) -> InMemoryImages:
+        images, labels = read_mnist(self.data_dir, train, mnist_files.stamp(self.data_dir))
+        return InMemoryImages(images, labels, self.mean, self.std)
 
 
-@lru_cache(maxsize=1)  # the jobs of a sweep that run in one process share one copy
-def split_mnist(
-    data_dir: Path,
-    val_size: int,
-    split_seed: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    stamp: tuple[int, ...],
-) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
-    """Return train, validation and test sets; `stamp` changes when the files do.
+@lru_cache(maxsize=2)  # the jobs of a sweep that run in one process read the files once
+def read_mnist(data_dir: Path, train: bool, stamp: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`.
 
-    Raises:
-        ValueError: if `val_size` leaves nothing to train or to validate on.
+    Args:
+        data_dir: where the files lie, in `MNIST/raw`.
+        train: the training images, or else those of the test.
+        stamp: changes when the files do: `mnist_files.stamp`.
     """
-    images, test = (
-        InMemoryImages(part.data.unsqueeze(1), part.targets, mean, std)
-        for part in (MNIST(str(data_dir), train=True), MNIST(str(data_dir), train=False))
-    )
-    if not 0 < val_size < len(images):
-        raise ValueError(
-            f"val_size={val_size} does not split {len(images)} training images: "
-            f"set data.val_size between 1 and {len(images) - 1}"
-        )
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split_seed))
-    train, val = (images.subset(rows) for rows in order.split([len(images) - val_size, val_size]))
-    return train, val, test
+    mnist = MNIST(str(data_dir), train=train)
+    return mnist.data.unsqueeze(1), mnist.targets
