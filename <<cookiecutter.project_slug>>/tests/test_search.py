@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src.runtime import extras, guards
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.study_report import as_experiment
 
@@ -180,3 +181,14 @@ def test_hopeless_trials_are_pruned_and_the_best_one_runs(tmp_path: Path) -> Non
         subprocess.run(run, cwd=PROJECT_ROOT, check=True)
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_a_search_without_m_and_a_launcher_without_its_plugin_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match="common/search=mnist_optuna is a sweep"):
+        guards.check_overrides(["common/search=mnist_optuna"])
+    guards.check_overrides(["-m", "common/search=mnist_optuna"])
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="uv sync --extra joblib"):
+        extras.check_plugins(["-m", "hydra/launcher=joblib"])

@@ -1,6 +1,6 @@
 """Trackers and plugins of Hydra that are installed only where they are wanted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 # By the name that ends a logger's `_target_`: the module that it imports, and the extra of
@@ -26,12 +26,14 @@ PLUGINS = {
 }
 
 
-def check_plugins(arguments: Iterable[str]) -> None:
+def check_plugins(arguments: Sequence[str]) -> None:
     """Refuse a launcher or sweeper that is not installed.
 
     Raises:
         ValueError: with the command that installs it.
     """
+    if {"--cfg", "-c"} & set(arguments):  # runs nothing
+        return
     for argument in arguments:
         plugin, command = PLUGINS.get(argument, (None, None))
         if plugin and find_spec(f"hydra_plugins.{plugin}") is None:

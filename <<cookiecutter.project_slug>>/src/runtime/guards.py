@@ -12,6 +12,7 @@ from src.runtime.instantiate import check_allowed, nodes
 
 CONFIGS = Path(identity.CONFIGS)
 PARTS = ("data", "model", "trainer", "callbacks", "logger")
+LOOKING = ("--cfg", "-c", "--info", "-i", "--help")  # and running nothing
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 
@@ -60,7 +61,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
             )
         given[key] = value
     search = given.get("common/search", "null")
-    if search != "null" and "hydra.mode" not in given and not {"-m", "--multirun"} & set(arguments):
+    is_sweep = "hydra.mode" in given or {"-m", "--multirun", *LOOKING} & set(arguments)
+    if search != "null" and not is_sweep:
         raise ValueError(f"common/search={search} is a sweep, and a run is one job: add -m")
 
 
