@@ -1,5 +1,6 @@
 """Mistakes that can be known from the configuration alone, before anything is built or read."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,23 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
+def words(config_name: str) -> dict[str, list[str]]:
+    """Return what is typed to choose a file in each group, such as `common/logger@logger`.
+
+    Args:
+        config_name: of the primary configuration, whose defaults list names the groups.
+    """
+    text = (CONFIGS / f"{config_name}.yaml").read_text(encoding="utf-8")
+    packages = dict(re.findall(r"^  - /?([\w/]+)@?(\w*):", text, re.MULTILINE))
+    found = {}
+    for group, choices in groups().items():
+        if group in packages:
+            found[f"{group}@{packages[group]}".rstrip("@")] = choices
+        elif group.split("/")[0] in packages:  # the parts of a model
+            found[group] = choices
+    return found
+
+
 def check_overrides(arguments: Sequence[str]) -> None:
     """Refuse what Hydra would accept in silence, and mean otherwise than the user.
 
@@ -40,13 +58,11 @@ def check_overrides(arguments: Sequence[str]) -> None:
         key = key.lstrip("+~")
         if not equals or key.startswith("-"):
             continue
-        group = f"common/{key}"
         is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
-        if group in groups() and is_word:
-            package = f"@{key}" if key not in ("debug", "search") else ""
+        if is_word and (word := _meant_as_group(key)):
             raise ValueError(
                 f"{key}={value} would replace the whole node `{key}` by a word. "
-                f"Choose a file of configs/{group}/ instead: {group}{package}={value}"
+                f"Choose a file of configs/{word.partition('@')[0]}/ instead: {word}={value}"
             )
         if key in given and key.partition("@")[0] in groups():
             raise ValueError(
@@ -59,6 +75,17 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 f"Sweep over them: -m experiment={value.strip('[]')}"
             )
         given[key] = value
+
+
+def _meant_as_group(key: str) -> str | None:
+    """Return the group that is meant by a key which names a node: `model/net` by `model.net`."""
+    if "/" in key or key in groups():
+        return None
+    for word in words("train"):
+        group, _, package = word.partition("@")
+        if key in (package, group.replace("/", "."), group.removeprefix("common/")):
+            return word
+    return None
 
 
 def check_config(cfg: DictConfig) -> None:
