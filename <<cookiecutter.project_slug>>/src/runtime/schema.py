@@ -18,7 +18,7 @@ class Paths:
     root_dir: str = MISSING
     data_dir: str = MISSING
     log_dir: str = MISSING
-    output_dir: str = MISSING
+    output_dir: str | None = MISSING  # null until Hydra knows: `--cfg job --resolve`
 
 
 @dataclass
