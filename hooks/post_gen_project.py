@@ -1,12 +1,33 @@
-"""Tidy up, and say what to type next. Offline; the same each time, since cruft runs it again."""
+"""Put the starting point in place, and say what to type next.
 
-import contextlib
+Offline, and the same each time: cruft runs it again on every diff and update.
+"""
+
+import shutil
 from pathlib import Path
 
 SLUG = "<< cookiecutter.project_slug >>"
+STARTING_POINT = "<< cookiecutter.starting_point >>"
+# What is the user's own. `bare` empties it, but for what any data and any model can use.
+EXAMPLES = (
+    "configs/data",
+    "configs/model",
+    "configs/experiment",
+    "configs/specialize",
+    "src/data",
+    "src/models",
+    "tests",
+)
+KEPT = ("__init__.py", "optimizer", "scheduler", "test_architecture.py")
 
-for folder in (".github/workflows", ".github"):
-    with contextlib.suppress(OSError):  # not empty: its files were chosen
+if STARTING_POINT == "bare":
+    for path in [path for folder in EXAMPLES for path in Path(folder).iterdir()]:
+        if path.name not in KEPT:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree("bare", ".", dirs_exist_ok=True)
+shutil.rmtree("bare", ignore_errors=True)
+for folder in (".github/workflows", ".github", "configs/specialize"):
+    if Path(folder).is_dir() and not any(Path(folder).iterdir()):  # its files were not chosen
         Path(folder).rmdir()
 
 print(f"""

@@ -1,8 +1,10 @@
 """Bake projects, and run commands in them as their owner would."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,11 +37,23 @@ def bake(tmp_path: Path) -> Bake:
 
 
 class Project:
-    """The baked default project, with an environment of its own."""
+    """A baked project, with an environment of its own.
 
-    def __init__(self, folder: Path, uv: str) -> None:
+    Args:
+        folder: where it lies.
+        told: what was printed when it was baked.
+    """
+
+    def __init__(self, folder: Path, told: str) -> None:
         self.folder = folder
-        self.uv = uv
+        self.told = told
+
+    @property
+    def next_steps(self) -> list[str]:
+        """The commands that were printed as the next steps, but for `cd`."""
+        enter, *commands = re.findall(r"^    (\S.*)$", self.told, re.MULTILINE)
+        assert enter == f"cd {self.folder.name}"
+        return commands
 
     def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the project; fail the test with its output if it fails."""
@@ -56,19 +70,28 @@ class Project:
         return result
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return the default project, baked into a git repository, its environment made by `setup`."""
-    uv = shutil.which("uv")
-    assert uv, "uv is on the path: `make test` sees to it"
-    folder = Path(
-        cookiecutter(
-            str(TEMPLATE),
-            no_input=True,
-            output_dir=str(tmp_path_factory.mktemp("baked")),
-            default_config=True,
-        )
-    )
-    project = Project(folder, uv)
+def prepared(output_dir: Path, **answers: str) -> Project:
+    """Bake a project into a git repository, and let `setup` make its environment."""
+    assert shutil.which("uv"), "uv is on the path: `make test` sees to it"
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config"]
+    told = subprocess.run(
+        [*command, "--output-dir", output_dir, TEMPLATE, *(f"{k}={v}" for k, v in answers.items())],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    project = Project(output_dir / "my_ml_project", told)
     project.run("git init --quiet && git add --all && make setup")
     return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return the default project."""
+    return prepared(tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="session")
+def bare_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return the project without examples."""
+    return prepared(tmp_path_factory.mktemp("bare"), starting_point="bare")

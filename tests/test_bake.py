@@ -20,6 +20,26 @@ CI_FILES = {
     "gitlab": {".gitlab-ci.yml"},
     "none": set(),
 }
+EXAMPLES = ("configs/data/", "configs/model/", "configs/experiment/", "src/data/", "src/models/")
+EXAMPLES += ("tests/",)
+BARE_FILES = {
+    "configs/data/my_data.yaml",
+    "configs/experiment/mon_experience.yaml",
+    "configs/model/my_model.yaml",
+    *(f"configs/model/optimizer/{name}.yaml" for name in ("adam", "adamw", "sgd")),
+    *(
+        f"configs/model/scheduler/{name}.yaml"
+        for name in ("cosine", "none", "one_cycle", "plateau")
+    ),
+    "src/data/__init__.py",
+    "src/data/my_datamodule.py",
+    "src/models/__init__.py",
+    "src/models/components/__init__.py",
+    "src/models/my_module.py",
+    "tests/conftest.py",
+    "tests/test_architecture.py",
+    "tests/test_train.py",
+}
 
 
 def tracked() -> list[str]:
@@ -37,9 +57,11 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(("question", "answer"), [("project_name", "My ML Project"), *CHOICES])
 def test_each_answer_gives_exactly_its_files(bake: Bake, question: str, answer: str) -> None:
     folder = bake(**{question: answer})
-    common = {path for path in tracked() if "<<" not in path}
+    expected = {path for path in tracked() if "<<" not in path and not path.startswith("bare/")}
+    if answer == "bare":
+        expected = {path for path in expected if not path.startswith(EXAMPLES)} | BARE_FILES
     provider = answer if question == "ci_provider" else "github"
-    assert files(folder) == common | CI_FILES[provider]
+    assert files(folder) == expected | CI_FILES[provider]
     for path in files(folder):
         content = (folder / path).read_text(encoding="utf-8")
         assert content.strip(), f"{path} is empty"

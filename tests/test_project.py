@@ -12,21 +12,25 @@ def test_lint_format_and_types(project: Project) -> None:
     project.run("git diff --exit-code")  # checking changes nothing
 
 
-def test_its_own_tests(project: Project) -> None:
-    result = project.run("make test")
-    print(result.stdout)
-    assert re.search(r"\d+ passed", result.stdout)
-    assert "failed" not in result.stdout
-
-
-def test_training_then_eval_of_its_checkpoint(project: Project) -> None:
-    trained = project.run(f"uv run python src/train.py experiment=mon_experience {SMALL}").stdout
+def test_the_next_steps_as_printed_then_eval(project: Project) -> None:
+    train, tests = project.next_steps
+    trained = project.run(train).stdout
     best = re.search(r"best checkpoint\s+(\S+)", trained)
     assert best
     assert re.search(r"open tracker\s+mlflow ui", trained)
     evaluated = project.run(f"uv run python src/eval.py ckpt_path={best[1]}").stdout
     row = re.compile(r"test/loss\s*│\s*(\S+)")
     assert row.findall(evaluated)[-1] == row.findall(trained)[-1]
+    result = project.run(tests)
+    assert re.search(r"\d+ passed", result.stdout)
+    assert "failed" not in result.stdout
+
+
+def test_the_bare_project_is_green_from_the_first_minute(bare_project: Project) -> None:
+    bare_project.run("make check")
+    train, tests = bare_project.next_steps
+    assert "best checkpoint" in bare_project.run(train).stdout
+    assert re.search(r"\d+ passed", bare_project.run(tests).stdout)
 
 
 def test_loggers_are_swapped_in_a_word(project: Project) -> None:

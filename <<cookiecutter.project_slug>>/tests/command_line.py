@@ -19,6 +19,7 @@ HEAVY = ("lightning", "mlflow", "torch", "torchvision")
 DRIVER = """
 import contextlib, io, json, logging, os, sys
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from src import train
 from src.runtime import cli
@@ -35,6 +36,7 @@ start = os.getcwd()
 answers = []
 for arguments in json.loads(sys.stdin.read()):
     GlobalHydra.instance().clear()
+    vars(Plugins.instance()).pop("instantiate_launcher", None)  # which a sweep replaces
     os.chdir(start)
     jobs = []
     sys.argv = ["src/train.py", *arguments]

@@ -14,7 +14,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, tracking
+from src.runtime import console, lean_steps, tracking
 from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.extras import check_installed
@@ -57,6 +57,7 @@ def build(cfg: DictConfig) -> Objects:
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     with suppress(NotImplementedError):  # FSDP and the like write their own
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    lean_steps.prepare(trainer, model)
     return Objects(
         cfg=cfg,
         datamodule=datamodule,

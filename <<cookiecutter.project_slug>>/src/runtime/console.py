@@ -36,7 +36,9 @@ def print_results(
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     """Print rows as a table; a column without a value is left out."""
     columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[name]) for name in columns))  # Text: brackets are no markup here
     Console().print(table)

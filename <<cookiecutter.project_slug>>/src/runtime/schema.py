@@ -25,7 +25,7 @@ class Paths:
 class Trainer:
     """The arguments of `lightning.pytorch.Trainer` that `config_base.yaml` sets."""
 
-    default_root_dir: str = MISSING
+    default_root_dir: str | None = MISSING
     accelerator: str = MISSING
     min_epochs: int | None = MISSING
     max_epochs: int | None = MISSING
