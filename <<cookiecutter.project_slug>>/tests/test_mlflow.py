@@ -3,24 +3,18 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.journal import Journal, read
+from src.train import train
+from tests.conftest import SMALL, Compose
 
-DIGITS = ("data=digits", "trainer.accelerator=cpu", "seed=0")
-
-
-def run_train(tmp_path: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess:
-    """Train on the embedded digits, with logs in `tmp_path`."""
-    command = [sys.executable, "src/train.py", *DIGITS, f"paths.log_dir={tmp_path}", *overrides]
-    result = subprocess.run(
-        command, cwd=PROJECT_ROOT, env=os.environ | environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    return result
+warnings.filterwarnings("ignore", module="mlflow")
+CANARY = "canary-4f1c9a"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
@@ -49,17 +43,57 @@ def test_the_journal_goes_on_behind_a_torn_record(tmp_path: Path) -> None:
     assert [record["n"] for record, _ in read(path)] == [0, 1]
 
 
-def test_a_run_is_found_in_mlflow_as_it_was(tmp_path: Path) -> None:
+def test_a_run_is_found_in_mlflow_as_it_was_and_goes_on_there(
+    composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
-    result = run_train(tmp_path, "trainer.max_epochs=2", "common/logger@logger=mlflow")
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
-    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    monkeypatch.setenv("CANARY", CANARY)
+    uri = f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    mlflow = (*SMALL, "common/logger@logger=mlflow", "+token='${oc.env:CANARY}'", "tags=[blue]")
+    train(composed(*mlflow))
+    last = f"ckpt_path={tmp_path}/checkpoints/last.ckpt"
+    resumed = ("trainer.max_epochs=2", "logger.mlflow.log_model=false", "test=false", last)
+    train(composed(*mlflow, *resumed))
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("<< cookiecutter.project_slug >>")
+    assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    assert "has everything that was logged" in result.stdout
     assert run.info.status == "FINISHED"
     assert run.data.params["data.batch_size"] == "64"
+    assert run.data.params["token"] == "${oc.env:CANARY}"
+    assert run.data.params["params/trainable"] == run.data.params["params/total"]
+    assert run.data.params["device"] == "cpu"
+    assert run.data.tags["blue"] == "true"
+    assert run.data.tags["changed.trainer.max_epochs"] == "2"
+    wanted = {"test/acc", "lr-Adam", "speed/epoch_seconds", "speed/samples_per_second"}
+    assert wanted <= run.data.metrics.keys()
     history = client.get_metric_history(run.info.run_id, "val/acc")
-    assert [metric.step for metric in history] == [20, 41]
+    assert [metric.step for metric in history] == [3, 7]
+
+    files = [file.path for file in client.list_artifacts(run.info.run_id)]
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
-    assert len([path for path in images if path.endswith(".png")]) == 2
+    assert "config.yaml" in files
+    for name in ("val~predictions", "test~confusion_matrix", "test~worst_mistakes"):
+        assert any(name in image for image in images), images
+    assert run.inputs is not None
+    assert run.outputs is not None
+    assert {(x.dataset.name, x.tags[0].value) for x in run.inputs.dataset_inputs} == {
+        ("MNIST", stage) for stage in ("train", "val", "test")
+    }
+    (model,) = (client.get_logged_model(out.model_id) for out in run.outputs.model_outputs)
+    assert model.status == "READY"
+    saved = Path(model.artifact_location.removeprefix("file://"))
+    assert "input_example.json" in {path.name for path in saved.iterdir()}
+    assert "signature" in (saved / "MLmodel").read_text()
+    assert not any((tmp_path / "mlflow" / "files").iterdir()), (
+        "what was delivered is kept no longer"
+    )
+    with_secret = [path for path in tmp_path.rglob("*") if path.is_file() and holds_canary(path)]
+    assert not with_secret
+
+
+def holds_canary(path: Path) -> bool:
+    """Say whether the secret of the environment stands in a file."""
+    return CANARY.encode() in path.read_bytes()

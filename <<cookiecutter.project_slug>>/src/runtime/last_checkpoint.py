@@ -51,7 +51,7 @@ class LastCheckpoint(Callback):
         self.every_n_minutes = every_n_minutes
         self._loaded: dict[str, Any] | None = None  # until all of it is restored
         self._means: dict[str, Any] = {}  # until the first batch has been trained on
-        self._at_epoch_start: dict[str, Any] = {}  # random states that the batches came from
+        self.at_epoch_start: dict[str, Any] = {}  # random states that the batches came from
         self._between: dict[str, Any] | None = None  # random states before the next batch is drawn
         self._before_validation: dict[str, Any] | None = None  # random states
         self._saving: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class LastCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember what the first epoch is drawn from."""
-        self._at_epoch_start = random_states.capture()
+        self.at_epoch_start = random_states.capture()
         if trainer.fit_loop._data_fetcher is not None:
             _draw_anew(trainer)  # drawn before, for a scheduler that asked for the number of steps
         if self._loaded:
@@ -91,7 +91,7 @@ class LastCheckpoint(Callback):
         elif trainer.current_epoch > 0:
             self._save(trainer, random_states.capture(), within_epoch=False)
         if trainer.current_epoch > 0:  # the first one was drawn before
-            self._at_epoch_start = random_states.capture()
+            self.at_epoch_start = random_states.capture()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -168,7 +168,7 @@ class LastCheckpoint(Callback):
         if not self._off:
             self._saving = {
                 "random": random,
-                "at_epoch_start": self._at_epoch_start,
+                "at_epoch_start": self.at_epoch_start,
                 "within_epoch": within_epoch,
                 "loaders": loaders,
                 "metrics": metric_states.capture(trainer),
@@ -228,7 +228,7 @@ class LastCheckpoint(Callback):
             for part in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
                 part._restarting = part._resuming_from_checkpoint = False
             return
-        self._at_epoch_start = self._loaded["at_epoch_start"]
+        self.at_epoch_start = self._loaded["at_epoch_start"]
         fetcher, loader = loop._data_fetcher, loop._combined_loader
         assert fetcher is not None
         assert loader is not None
@@ -239,7 +239,7 @@ class LastCheckpoint(Callback):
         else:
             for part in loader.flattened:
                 _set_sampler_epoch(part, trainer.current_epoch)
-            random_states.restore(self._at_epoch_start)
+            random_states.restore(self.at_epoch_start)
             _draw_anew(trainer)
             for _ in range(loop.epoch_loop.batch_progress.current.completed):
                 next(fetcher)

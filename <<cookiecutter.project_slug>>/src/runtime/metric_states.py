@@ -55,6 +55,16 @@ def add_means(trainer: Trainer, means: dict[str, Any]) -> None:
             result._computed = None
 
 
+def set_means(trainer: Trainer, means: dict[str, Any]) -> None:
+    """Set what `self.log` averages over the epoch to what `capture` returned."""
+    for key, result in _results(trainer).items():
+        if result.is_tensor and key not in means:
+            result.reset()
+        for name, value in means.get(key, {}).items():
+            setattr(result, name, value)
+            result._computed = None
+
+
 def _results(trainer: Trainer) -> dict[str, Any]:
     return trainer.fit_loop.epoch_loop._results
 

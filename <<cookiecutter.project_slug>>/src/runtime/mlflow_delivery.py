@@ -136,7 +136,9 @@ class Delivery:
     def _run(self, client: Any, experiment_id: str, description: Record) -> str:
         tags = {KEY_TAG: description["key"], **description.get("tags", {})}
         if parent := description.get("parent"):
-            tags["mlflow.parentRunId"] = self._run(client, experiment_id, parent)
+            with FileLock(Path(parent) / "create.lock", timeout=120):
+                about = read_json(Path(parent) / "run.json")
+                tags["mlflow.parentRunId"] = self._run(client, experiment_id, about)
         found = self._find(client, experiment_id, description["key"])
         if not found:
             client.create_run(experiment_id, description["started"], tags, description["name"])

@@ -1,12 +1,13 @@
 """The process that delivers a run's journal while the run trains.
 
-python -m src.runtime.mlflow_follower FOLDER PATIENCE
+python -m src.runtime.mlflow_follower FOLDER PATIENCE SYSTEM_METRICS
 
 A training run starts it; nobody has to. It imports MLflow, waits for servers and retries, none of
 which then costs a training step. It ends when its standard input says `close`, or ends because the
 run died: then it delivers what is left, waits `PATIENCE` seconds at most for a store that makes no
 progress, and leaves the rest in the journal for `src/sync.py`. The address of the store comes in
-`MLFLOW_TRACKING_URI`. What it prints, a line each, is for the run to log.
+`MLFLOW_TRACKING_URI`. What it prints, a line each, is for the run to log: words for its log, and
+every `SYSTEM_METRICS` seconds (0: never) a sample of the machine for its journal.
 """
 
 import logging
@@ -20,6 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from src.runtime.mlflow_delivery import Delivery, without_password
+from src.runtime.system_metrics import print_samples
 
 POLL_SECONDS = 0.5
 MAX_WAIT_SECONDS = 15.0  # between attempts at a store that is down
@@ -27,11 +29,14 @@ MAX_WAIT_SECONDS = 15.0  # between attempts at a store that is down
 log = logging.getLogger(__name__)
 
 
-def follow(folder: Path, uri: str, patience: float) -> bool:
+def follow(folder: Path, uri: str, patience: float, system_metrics: float) -> bool:
     """Deliver until the run has ended; return whether everything arrived."""
     closed = threading.Event()
     threading.Thread(target=_await_close, args=(closed,), daemon=True).start()
     delivery = Delivery(folder, uri)
+    if system_metrics:
+        sampled = (delivery.description["started"], system_metrics, closed)
+        threading.Thread(target=print_samples, args=sampled, daemon=True).start()
     wait, failing, progress, last = POLL_SECONDS, False, time.monotonic(), None
     while True:
         ended = closed.is_set()  # asked first: what was written before the end is then delivered
@@ -84,8 +89,10 @@ def main() -> None:
         os.nice(10)  # training comes first
     folder = Path(sys.argv[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    patience, system_metrics = map(float, sys.argv[2:])
     with FileLock(folder / "lock"):
-        sys.exit(0 if follow(folder, os.environ["MLFLOW_TRACKING_URI"], float(sys.argv[2])) else 1)
+        arrived = follow(folder, os.environ["MLFLOW_TRACKING_URI"], patience, system_metrics)
+    sys.exit(0 if arrived else 1)
 
 
 if __name__ == "__main__":

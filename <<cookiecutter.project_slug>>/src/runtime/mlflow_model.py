@@ -31,7 +31,7 @@ class LogBestModel(Callback):
             if isinstance(logger, JournalMLFlowLogger):
                 try:
                     logger.record_model(
-                        save_model(path, trainer, logger.folder), trainer.global_step
+                        save_model(path, trainer, logger.recorder.folder), trainer.global_step
                     )
                 except Exception as error:
                     reason = str(error).partition("\n")[0]

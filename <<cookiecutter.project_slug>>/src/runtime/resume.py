@@ -54,11 +54,13 @@ def checkpoint(value: str | None, log_dir: str) -> str | None:
     run_dir = _unfinished(value, log_dir, None) if value == "last" else Path(value)
     if not run_dir.is_dir():
         return str(checkpoint_paths.find(value, log_dir))
-    from src.runtime.checkpoint_io import find_damage
+    from src.runtime import checkpoint_io
 
     for path in checkpoint_paths.newest_first(run_dir):
-        if damage := find_damage(path):
-            log.warning("%s is damaged, the one before is used: %s", path, damage)
+        try:
+            checkpoint_io.read(path)
+        except ValueError as error:
+            log.warning("%s. The one before is tried", error)
             continue
         log.warning("The run in %s goes on from %s", run_dir, path.name)
         return str(path)

@@ -1,5 +1,6 @@
 """A run from its first line to its last: recorded, its results shown, its trackers closed."""
 
+import errno
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 TRACKER_STATUS = {"finished": "success", "failed": "failed", "killed": "KILLED"}
 
 
@@ -52,6 +54,11 @@ def recorded(cfg: DictConfig) -> Generator[Run]:
             status = "finished"
         except (signals.Interrupted, KeyboardInterrupt) as reason:
             status, error = "killed", str(reason) or "KeyboardInterrupt"
+            raise
+        except OSError as reason:
+            error = str(reason)
+            if reason.errno in FULL:
+                raise ValueError(_full(cfg, error)) from reason
             raise
         except BaseException as reason:
             error = f"{type(reason).__name__}: {reason}".splitlines()[0]
@@ -106,7 +113,15 @@ def _end(cfg: DictConfig, run: Run, status: str, error: str | None) -> None:
 
 @rank_zero_only
 def _write_end(cfg: DictConfig, end: dict[str, Any]) -> None:
-    record.update(cfg.paths.output_dir, **end)
+    try:
+        record.update(cfg.paths.output_dir, **end)
+    except OSError as error:  # what ended the run matters more
+        log.error("%s does not say how the run ended: %s", record.FILE, error)
+
+
+def _full(cfg: DictConfig, error: str) -> str:
+    run_dir = cfg.paths.output_dir
+    return f"{error}. Make room, then go on from the last whole checkpoint: ckpt_path={run_dir}"
 
 
 def _now() -> str:

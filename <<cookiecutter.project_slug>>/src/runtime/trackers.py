@@ -1,7 +1,7 @@
 """What trackers do differently, made one: tags, files, and failing."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,14 @@ GUARDED = (
 )
 
 
-def set_tags(logger: Logger, tags: Mapping[str, str]) -> None:
-    """Set tags, in a tracker that has some; others have them among their parameters."""
-    if isinstance(logger, MLFlowLogger):
-        for key, value in tags.items():
-            logger.experiment.set_tag(logger.run_id, key, value)
-    elif isinstance(logger, WandbLogger):
-        own = [key if value == "true" else f"{key}={value}"[:64] for key, value in tags.items()]
-        logger.experiment.tags = (*(logger.experiment.tags or ()), *own)
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_text("tags", ", ".join(f"{k}={v}" for k, v in tags.items()))
-
-
-def send_file(logger: Logger, path: Path) -> None:
-    """Send a text file to a tracker that takes files."""
-    if isinstance(logger, MLFlowLogger):
-        logger.experiment.log_artifact(logger.run_id, str(path))
-    elif isinstance(logger, WandbLogger):
-        logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
-    elif isinstance(logger, TensorBoardLogger):
-        text = path.read_text(encoding="utf-8")
-        logger.experiment.add_text(path.name, "\n".join(f"    {x}" for x in text.splitlines()))
+def tell(logger: Logger, tags: Mapping[str, str], files: Sequence[Path]) -> None:
+    """Give a tracker tags and text files, if it takes them. Whatever it raises is logged."""
+    try:
+        _set_tags(logger, tags)
+        for path in files:
+            _send_file(logger, path)
+    except Exception as error:
+        _report(logger, error)
 
 
 def guarded(logger: Logger) -> Logger:
@@ -89,3 +76,24 @@ def _report(logger: Logger, error: Exception) -> None:
             type(error).__name__,
             error,
         )
+
+
+def _set_tags(logger: Logger, tags: Mapping[str, str]) -> None:
+    if isinstance(logger, MLFlowLogger):
+        for key, value in tags.items():
+            logger.experiment.set_tag(logger.run_id, key, value)
+    elif isinstance(logger, WandbLogger):
+        own = [key if value == "true" else f"{key}={value}"[:64] for key, value in tags.items()]
+        logger.experiment.tags = (*(logger.experiment.tags or ()), *own)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text("tags", ", ".join(f"{k}={v}" for k, v in tags.items()))
+
+
+def _send_file(logger: Logger, path: Path) -> None:
+    if isinstance(logger, MLFlowLogger):
+        logger.experiment.log_artifact(logger.run_id, str(path))
+    elif isinstance(logger, WandbLogger):
+        logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
+    elif isinstance(logger, TensorBoardLogger):
+        text = path.read_text(encoding="utf-8")
+        logger.experiment.add_text(path.name, "\n".join(f"    {x}" for x in text.splitlines()))

@@ -22,7 +22,7 @@ from src.runtime.mlflow_logger import JournalMLFlowLogger
 from src.runtime.mlflow_model import LogBestModel
 from src.runtime.plain_config import flatten
 from src.runtime.provenance import git_diff, provenance
-from src.runtime.trackers import send_file, set_tags
+from src.runtime.trackers import tell
 
 STAGES = {"train": "data_train", "val": "data_val", "test": "data_test"}
 
@@ -72,11 +72,8 @@ class RunParameters(Callback):
         files = self._write_files(Path(trainer.default_root_dir))
         for logger in trainer.loggers:
             logger.log_hyperparams(parameters)
-            set_tags(logger, tags)
-            for file in files:
-                send_file(logger, file)
-            if isinstance(logger, MLFlowLogger):
-                set_tags(logger, _mlflow_tags(origin))
+            more = _mlflow_tags(origin) if isinstance(logger, MLFlowLogger) else {}
+            tell(logger, tags | more, files)
             if isinstance(logger, JournalMLFlowLogger):
                 logger.record_datasets(datasets)
 

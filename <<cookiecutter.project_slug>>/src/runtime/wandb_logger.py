@@ -38,9 +38,9 @@ class OfflineWandbLogger(WandbLogger):
         reason = None if offline else _why_offline()
         os.makedirs(save_dir, exist_ok=True)
         settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
-        super().__init__(
-            save_dir=save_dir, offline=offline or reason is not None, settings=settings, **kwargs
-        )
+        if offline or reason:
+            kwargs["mode"] = "offline"  # Lightning's own word for it, dryrun, is out of use
+        super().__init__(save_dir=save_dir, settings=settings, **kwargs)
         if reason:
             _warn(f"{reason}: this run is recorded offline. Later: wandb sync {save_dir}/wandb/*")
 
@@ -55,7 +55,7 @@ def _why_offline() -> str | None:
         return None  # asked for, and obeyed by wandb itself
     import wandb
 
-    if not wandb.api.api_key:
+    if not wandb.login(prompt=False, verify=False):
         return "Weights & Biases has no account here (wandb login)"
     address = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
     port = address.port or (443 if address.scheme == "https" else 80)
