@@ -132,7 +132,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ans
         "resolve": "--cfg job --resolve",
         "info": "--info defaults",
         "help": "--help",
-        "hydra-help": "--hydra-help",
         "plain": f"hydra.run.dir={log_dir}/plain",
         "verbose": f"hydra.run.dir={log_dir}/verbose hydra.verbose=true",
         "disabled": f"hydra.run.dir={log_dir}/disabled hydra/job_logging=disabled",
@@ -152,7 +151,6 @@ def test_hydras_flags_answer_without_torch(asked: tuple[Path, dict[str, Answer]]
         "package": "lin1_size: 64",
         "resolve": "tracking_uri: sqlite:////",
         "info": "common/config_base",
-        "hydra-help": "--shell-completion",
     }
     for name, text in expected.items():
         assert answers[name].code == 0, answers[name].err

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import identity, logged_metrics, signatures
+from src.runtime import identity, logged_metrics, schema, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
 CONFIGS = Path(identity.CONFIGS)
@@ -108,6 +108,11 @@ def faults(cfg: DictConfig) -> Iterator[str]:
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
         elif part is not None:
             yield from _shape_faults(part, group)
+    for key, values in schema.allowed():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value not in values:
+            near = signatures.did_you_mean(str(value), values)
+            yield f"{key}={value} is none of {', '.join(values)}{near}. Set {key}=VALUE"
     yield from _node_faults(cfg)
     yield from _metric_faults(cfg)
 

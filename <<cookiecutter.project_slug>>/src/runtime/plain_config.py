@@ -19,6 +19,11 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
         return {str(key): _value(cfg, key) for key in cfg}
 
 
+def as_typed(overrides: ListConfig) -> list[str]:
+    """Return overrides as they were typed: `${oc.env:KEY}` in one is not what KEY says."""
+    return [str(override) for override in OmegaConf.to_container(overrides, resolve=False)]
+
+
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested dicts as one, with keys joined by dots: `{"data.batch_size": 64}`."""
     flat: dict[str, Any] = {}
