@@ -3,6 +3,8 @@
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -23,13 +25,15 @@ def load_digits() -> tuple[Tensor, Tensor]:
     return pixels, torch.from_numpy(labels).long()
 
 
-def split_digits() -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
+def split_digits(
+    mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:
     """Return train, validation and test sets: 1,297, 250 and 250 images, the same every time."""
     images, labels = load_digits()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(42))
     sizes = [len(images) - VAL_SIZE - TEST_SIZE, VAL_SIZE, TEST_SIZE]
     train, val, test = (
-        InMemoryImages(images[rows], labels[rows], MEAN, STD) for rows in order.split(sizes)
+        InMemoryImages(images[rows], labels[rows], mean, std) for rows in order.split(sizes)
     )
     return train, val, test
 
@@ -38,6 +42,7 @@ class DigitsDataModule(InMemoryDataModule):
     """The embedded digits, as a dataset of its own: `data=digits`."""
 
     class_names = tuple("0123456789")
+    image_shape = (1, 28, 28)
     mean, std = MEAN, STD
 
     def setup(self, stage: str | None = None) -> None:

@@ -43,6 +43,31 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
             raise ValueError(f"{path} cannot be read as an image: remove or mend it") from error
 
 
+class UnlabelledImages(Dataset[Tensor]):
+    """Image files to predict; one that cannot be read is NaN, so that the others are predicted.
+
+    Args:
+        paths: the files.
+        transform: maps an RGB image to float32 `(C, H, W)`.
+    """
+
+    def __init__(self, paths: Sequence[Path], transform: Transform) -> None:
+        self.paths = paths
+        self.transform = transform
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return an image, float32 `(C, H, W)`."""
+        try:
+            with Image.open(self.paths[index]) as image:
+                return self.transform(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError):
+            return self.transform(Image.new("RGB", (64, 64))) * float("nan")
+
+
 def class_names_of(root: Path) -> tuple[str, ...]:
     """Return the names of the folders in `root`, sorted.
 

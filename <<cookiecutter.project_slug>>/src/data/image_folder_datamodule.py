@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from src.data.image_files import ImageFiles, class_names_of, files_of
+from src.data.image_files import ImageFiles, UnlabelledImages, class_names_of, files_of
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,18 @@ class ImageFolderDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
+
+    def predict_dataset(self, paths: Sequence[Path]) -> UnlabelledImages:
+        """Return image files as the model takes them; needs no `setup`."""
+        return UnlabelledImages(paths, self.transform)
+
+    def state_dict(self) -> dict[str, list[str]]:
+        """Put the names of the classes into checkpoints: where they predict, no folder has them."""
+        return {"class_names": list(self.class_names)}
+
+    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        """Take them from there."""
+        self.class_names = tuple(state_dict["class_names"])
 
     def _dataloader(self, dataset: ImageFiles | None, shuffle: bool = False) -> DataLoader:
         assert dataset is not None, "setup() comes first"

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from copy import copy
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from src.data.image_files import UnlabelledImages
 
 Batch = tuple[Tensor, Tensor]
 
@@ -71,6 +76,7 @@ class InMemoryDataModule(LightningDataModule):
     """
 
     class_names: Sequence[str]
+    image_shape: tuple[int, int, int]  # channels (1 or 3), height, width
     mean: Sequence[float]
     std: Sequence[float]
 
@@ -93,6 +99,17 @@ class InMemoryDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
+
+    def predict_dataset(self, paths: Sequence[Path]) -> Dataset[Tensor]:
+        """Return image files as the model takes them; needs no `setup`."""
+        return UnlabelledImages(paths, self._from_file)
+
+    def _from_file(self, image: Image.Image) -> Tensor:
+        channels, height, width = self.image_shape
+        fitted = ImageOps.fit(image, (width, height)).convert("L" if channels == 1 else "RGB")
+        pixels = torch.from_numpy(np.array(fitted)).view(1, height, width, channels)
+        one = InMemoryImages(pixels.movedim(-1, 1), torch.zeros(1), self.mean, self.std)
+        return one[0][0]
 
     def _dataloader(self, dataset: Dataset[Batch] | None, shuffle: bool = False) -> DataLoader:
         assert dataset is not None, "setup() comes first"

@@ -34,6 +34,7 @@ class MNISTDataModule(InMemoryDataModule):
     """
 
     class_names = tuple("0123456789")
+    image_shape = (1, 28, 28)
     mean, std = (0.1307,), (0.3081,)
 
     def __init__(
@@ -90,7 +91,7 @@ class MNISTDataModule(InMemoryDataModule):
         if self.data_train is not None:
             return
         if self.substitute == "digits":
-            self.data_train, self.data_val, self.data_test = split_digits()
+            self.data_train, self.data_val, self.data_test = split_digits(self.mean, self.std)
             return
         train, self.data_test = self._load(train=True), self._load(train=False)
         if not 0 < self.val_size < len(train):

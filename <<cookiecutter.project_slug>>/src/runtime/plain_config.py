@@ -19,8 +19,8 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
         return {str(key): _value(cfg, key) for key in cfg}
 
 
-def as_typed(overrides: ListConfig) -> list[str]:
-    """Return overrides as they were typed: `${oc.env:KEY}` in one is not what KEY says."""
+def as_typed(overrides: Any) -> list[str]:
+    """Return a list of overrides as typed: `${oc.env:KEY}` in one is not what KEY says."""
     return [str(override) for override in OmegaConf.to_container(overrides, resolve=False)]
 
 

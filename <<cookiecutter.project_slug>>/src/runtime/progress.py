@@ -103,6 +103,18 @@ class TimedProgressBar(ProgressBar):
         """Draw, if it is time."""
         self._draw_evaluation("test", batch_idx, trainer.num_test_batches, dataloader_idx)
 
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw, if it is time."""
+        self._draw_evaluation("predict", batch_idx, trainer.num_predict_batches, dataloader_idx)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the metrics of the last epoch, and close the bar."""
         self._tell_epoch(trainer)
@@ -113,6 +125,14 @@ class TimedProgressBar(ProgressBar):
         self._open()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self._open()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""
         self._close()
 

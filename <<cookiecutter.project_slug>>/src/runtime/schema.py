@@ -63,10 +63,10 @@ class Eval(Run):
     ckpt_path: str = MISSING
 
 
-def allowed(schema: type = Train, prefix: str = "") -> Iterator[tuple[str, tuple[Any, ...]]]:
+def allowed(schema: Any = Train, prefix: str = "") -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield each key that takes certain values only, with the values."""
     for entry in fields(schema):
-        if isinstance(entry.type, type) and is_dataclass(entry.type):
+        if is_dataclass(entry.type):
             yield from allowed(entry.type, f"{prefix}{entry.name}.")
         elif values := entry.metadata.get("allowed"):
             yield f"{prefix}{entry.name}", values

@@ -91,12 +91,6 @@ def read(sweep_dir: Path) -> dict[int, list[str]]:
     return {int(number): overrides for number, overrides in index["jobs"].items()}
 
 
-def last_checkpoint(run_dir: Path) -> Path | None:
-    """Return what a job that was killed can go on from, or None."""
-    path = run_dir / "checkpoints" / "last.ckpt"
-    return path if path.is_file() else None
-
-
 def summary(sweep_dir: Path) -> str:
     """Return how many of the jobs that were asked for are done, failed and left."""
     status = [(record.read(sweep_dir / str(n)) or {}).get("status") for n in asked[sweep_dir]]

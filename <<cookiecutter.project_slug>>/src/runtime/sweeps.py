@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.runtime import cli, console, record, results, sweep_jobs
+from src.runtime import checkpoint_paths, cli, console, record, results, sweep_jobs
 from src.runtime.plain_config import as_typed, flatten
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,9 @@ class ResumingLauncher(Launcher):
             for number, overrides in left.items():
                 run_dir = sweep_dir / str(number)
                 overrides.append(f"hydra.sweep.subdir='{number}'")
-                if records[number].get("status") == "killed" and sweep_jobs.last_checkpoint(
-                    run_dir
-                ):
-                    overrides.append(f"ckpt_path='{sweep_jobs.last_checkpoint(run_dir)}'")
+                was_killed = records[number].get("status") == "killed"
+                if was_killed and any(checkpoint_paths.newest_first(run_dir)):
+                    overrides.append(f"ckpt_path={checkpoint_paths.quoted(run_dir)}")
             print(sweep_jobs.summary(sweep_dir), flush=True)
             if left:
                 try:
