@@ -21,7 +21,8 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 
 def as_typed(overrides: Any) -> list[str]:
     """Return a list of overrides as typed: `${oc.env:KEY}` in one is not what KEY says."""
-    return [str(override) for override in OmegaConf.to_container(overrides, resolve=False)]
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in typed]
 
 
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
