@@ -14,7 +14,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, lean_steps, tracking
+from src.runtime import console, distributed, lean_steps, tracking
 from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.extras import check_installed
@@ -42,6 +42,7 @@ def build(cfg: DictConfig) -> Objects:
     """
     if logging.getLogger().hasHandlers():  # else each of Lightning's messages appears twice
         logging.getLogger("lightning").handlers.clear()
+    distributed.quiet_but_rank_zero()
     trackers = _nodes(cfg, "logger")
     check_installed(node["_target_"] for node in trackers)
     plain = to_plain(cfg)
@@ -53,8 +54,10 @@ def build(cfg: DictConfig) -> Objects:
     callbacks = [instantiate(node) for node in _nodes(cfg, "callbacks")]
     loggers = [guarded(instantiate(node)) for node in trackers]
     callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
+    callbacks += [distributed.WholeSetOnce(), distributed.EffectiveBatch()]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    distributed.check(trainer)
     with suppress(NotImplementedError):  # FSDP and the like write their own
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     lean_steps.prepare(trainer, model)

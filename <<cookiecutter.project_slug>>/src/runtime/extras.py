@@ -1,6 +1,6 @@
-"""Trackers that are installed only where they are wanted."""
+"""Trackers and plugins of Hydra that are installed only where they are wanted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 # By the name that ends a logger's `_target_`: the module that it imports, and the extra of
@@ -11,6 +11,33 @@ EXTRAS = {
     "CometLogger": ("comet_ml", "comet"),
     "JournalMLFlowLogger": ("mlflow", "mlflow"),
 }
+
+PRE_RELEASE = (
+    'uv pip install --prerelease allow "hydra-core==1.4.0rc3" "hydra-ax-sweeper==1.4.0rc3"'
+)
+# By the override that chooses it: the plugin, and the command that installs it.
+PLUGINS = {
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "uv sync --extra joblib"),
+    "hydra/launcher=submitit_local": ("hydra_submitit_launcher", "uv sync --extra submitit"),
+    "hydra/launcher=submitit_slurm": ("hydra_submitit_launcher", "uv sync --extra submitit"),
+    "hydra/launcher=ray": ("hydra_ray_launcher", "uv sync --extra ray"),
+    "hydra/sweeper=ax": ("hydra_ax_sweeper", PRE_RELEASE),
+    "common/search=mnist_ax": ("hydra_ax_sweeper", PRE_RELEASE),
+}
+
+
+def check_plugins(arguments: Sequence[str]) -> None:
+    """Refuse a launcher or sweeper that is not installed.
+
+    Raises:
+        ValueError: with the command that installs it.
+    """
+    if {"--cfg", "-c"} & set(arguments):  # runs nothing
+        return
+    for argument in arguments:
+        plugin, command = PLUGINS.get(argument, (None, None))
+        if plugin and find_spec(f"hydra_plugins.{plugin}") is None:
+            raise ValueError(f"{argument} needs {plugin}, which is not installed: {command}")
 
 
 def check_installed(targets: Iterable[str]) -> None:
