@@ -3,6 +3,7 @@
 UV := $(shell command -v uv || echo .uv/bin/uv)
 UV_PATH = PATH="$(abspath $(dir $(UV))):$$PATH"
 SLUG = my_ml_project
+ACCELERATOR ?= cpu
 
 .PHONY: demo test check fix bench clean
 
@@ -20,6 +21,11 @@ check: $(UV) ## lint and format, the unrendered project included; changes nothin
 fix: $(UV) ## format, and mend what can be mended
 	$(UV) run --quiet ruff format --no-cache .
 	$(UV) run --quiet ruff check --no-cache --fix .
+
+bench: $(UV) ## measure the speed; RUN_ARGS="--only steps", ACCELERATOR=gpu
+	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
+	cd demo/$(SLUG) && $(UV_PATH) uv run --with matplotlib \
+		python ../../benchmarks/bench.py . --accelerator $(ACCELERATOR) $(RUN_ARGS)
 
 clean: ## remove what these commands made
 	rm -rf .uv .venv demo .pytest_cache .hypothesis uv.lock

@@ -10,23 +10,19 @@ SLUG = "<< cookiecutter.project_slug >>"
 STARTING_POINT = "<< cookiecutter.starting_point >>"
 # What is the user's own. `bare` empties it, but for what any data and any model can use.
 EXAMPLES = (
-    "configs/data",
-    "configs/model",
-    "configs/experiment",
-    "src/data",
-    "src/models",
-    "tests",
+    *("configs/data", "configs/model", "configs/experiment", "configs/training"),
+    *("src/data", "src/models", "tests"),
 )
 KEPT = ("__init__.py", "optimizer", "scheduler", "test_architecture.py")
 
 if STARTING_POINT == "bare":
-    for path in [path for folder in EXAMPLES for path in Path(folder).iterdir()]:
+    for path in [path for folder in EXAMPLES for path in Path(folder).glob("*")]:
         if path.name not in KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree("bare", ".", dirs_exist_ok=True)
 shutil.rmtree("bare", ignore_errors=True)
-for folder in (".github/workflows", ".github"):
-    if Path(folder).is_dir() and not any(Path(folder).iterdir()):  # its files were not chosen
+for folder in ("configs/training", ".github/workflows", ".github"):
+    if Path(folder).is_dir() and not any(Path(folder).iterdir()):  # none of its files was chosen
         Path(folder).rmdir()
 
 print(f"""

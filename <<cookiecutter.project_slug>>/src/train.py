@@ -20,7 +20,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli, resume
+from src.runtime import cli, ranks, resume
 from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
@@ -41,7 +41,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     with runs.recorded(cfg) as run:
         objects = run.objects = build(cfg)
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
-        ckpt_path = resume.checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
+        begun = ranks.restarted_in(cfg.paths.output_dir)
+        ckpt_path = resume.checkpoint(cfg.ckpt_path or begun, cfg.paths.log_dir)
         if cfg.init_from and not ckpt_path:
             checkpoints.load_weights(model, checkpoint_paths.find(cfg.init_from, cfg.paths.log_dir))
         if cfg.train:
@@ -56,7 +57,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
 
 @hydra.main(version_base=None, config_path=CONFIGS, config_name="train")
 @cli.task
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""
     metrics, _ = train(cfg)
     return cli.optimized_metric(cfg, metrics)

@@ -4,14 +4,18 @@ Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritt
 """
 
 import logging
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 from src.data import mnist_files
 from src.data.digits_datamodule import split_digits
+from src.data.folds import split
 from src.data.in_memory import InMemoryDataModule, InMemoryImages
 
 log = logging.getLogger(__name__)
@@ -25,9 +29,12 @@ class MNISTDataModule(InMemoryDataModule):
         batch_size: images a step, on each device.
         val_size: how many of the training images are kept apart for validation.
         split_seed: which ones; apart from the run's seed, so that runs can be compared.
+        fold: validate on this part of `num_folds` instead, counted from 0, and train on the others.
+        num_folds: parts of the training images.
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         offline_fallback: `"digits"` trains on scikit-learn's embedded digits where MNIST can be
             neither found nor downloaded; None makes that an error.
+        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
 
     Raises:
         ValueError: in `prepare_data`, if MNIST cannot be had, or its files are damaged.
@@ -43,13 +50,17 @@ class MNISTDataModule(InMemoryDataModule):
         batch_size: int = 64,
         val_size: int = 5_000,
         split_seed: int = 42,
+        fold: int | None = None,
+        num_folds: int = 5,
         num_workers: int = 0,
         offline_fallback: Literal["digits"] | None = None,
+        loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, loader)
         self.data_dir = Path(data_dir)
         self.val_size = val_size
         self.split_seed = split_seed
+        self.fold, self.num_folds = fold, num_folds
         if offline_fallback not in (None, "digits"):
             raise ValueError(
                 f"offline_fallback={offline_fallback} is unknown: "
@@ -91,18 +102,29 @@ class MNISTDataModule(InMemoryDataModule):
         if self.data_train is not None:
             return
         if self.substitute == "digits":
-            self.data_train, self.data_val, self.data_test = split_digits(self.mean, self.std)
-            return
-        train, self.data_test = self._load(train=True), self._load(train=False)
-        if not 0 < self.val_size < len(train):
-            raise ValueError(
-                f"val_size={self.val_size} does not split {len(train)} training images: "
-                f"set data.val_size between 1 and {len(train) - 1}"
+            self.data_train, self.data_val, self.data_test = split_digits(
+                self.mean, self.std, self.fold, self.num_folds
             )
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.split_seed))
-        sizes = [len(train) - self.val_size, self.val_size]
-        self.data_train, self.data_val = (train.subset(rows) for rows in order.split(sizes))
+            return
+        train, self.data_test = (self._load(train) for train in (True, False))
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(train), generator=generator)
+        rows = split(order, self.val_size, self.fold, self.num_folds)
+        self.data_train, self.data_val = (train.subset(part) for part in rows)
 
     def _load(self, train: bool) -> InMemoryImages:
-        mnist = MNIST(str(self.data_dir), train=train)
-        return InMemoryImages(mnist.data.unsqueeze(1), mnist.targets, self.mean, self.std)
+        images, labels = read_mnist(self.data_dir, train, mnist_files.stamp(self.data_dir))
+        return InMemoryImages(images, labels, self.mean, self.std)
+
+
+@lru_cache(maxsize=2)  # the jobs of a sweep that run in one process read the files once
+def read_mnist(data_dir: Path, train: bool, stamp: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`.
+
+    Args:
+        data_dir: where the files lie, in `MNIST/raw`.
+        train: the training images, or else those of the test.
+        stamp: changes when the files do: `mnist_files.stamp`.
+    """
+    mnist = MNIST(str(data_dir), train=train)
+    return mnist.data.unsqueeze(1), mnist.targets

@@ -13,7 +13,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, lean_steps, tracking
+from src.runtime import console, distributed, lean_steps, tracking
 from src.runtime.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoints import ConfigInCheckpoint
 from src.runtime.extras import check_installed
@@ -39,6 +39,7 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
+    distributed.quiet_but_rank_zero()
     trackers = _nodes(cfg, "logger")
     check_installed(node["_target_"] for node in trackers)
     plain = to_plain(cfg)
@@ -50,8 +51,10 @@ def build(cfg: DictConfig) -> Objects:
     callbacks = [instantiate(node) for node in _nodes(cfg, "callbacks")]
     loggers = [guarded(instantiate(node)) for node in trackers]
     callbacks += [ConfigInCheckpoint(plain), *tracking.callbacks(plain, loggers)]
+    callbacks += [distributed.WholeSetOnce(), distributed.EffectiveBatch()]
     # An empty list would give Lightning's default logger; False gives none.
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    distributed.check(trainer)
     with suppress(NotImplementedError):  # FSDP and the like write their own
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     lean_steps.prepare(trainer, model)

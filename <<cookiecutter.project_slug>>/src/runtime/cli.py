@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import errors, guards, identity, schema
+from src.runtime import errors, extras, guards, identity, ranks, schema
 
 identity.register()
 schema.register()
@@ -39,8 +39,11 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     try:
         guards.check_overrides(sys.argv[1:])
-        if arguments:
+        extras.check_plugins(sys.argv[1:])
+        ranks.end_with_parent()
+        if arguments and not ranks.is_child():  # which gets what came of it
             sys.argv[1:] = arguments(sys.argv[1:])
+        sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
         main()
     except MISTAKES as error:
         if _traceback_wanted:
@@ -86,17 +89,18 @@ def compose(config_name: str, *overrides: str) -> DictConfig:
         return compose(config_name, overrides=list(overrides), return_hydra_config=True)
 
 
-def optimized_metric(cfg: DictConfig, metrics: Mapping[str, Any]) -> float | None:
-    """Return the metric that `cfg.optimized_metric` names, or None if it names none.
+def optimized_metric(
+    cfg: DictConfig, metrics: Mapping[str, Any]
+) -> float | tuple[float, ...] | None:
+    """Return the metric that `cfg.optimized_metric` names, None if it names none, or several.
 
     Raises:
         ValueError: if the run did not log it.
     """
-    name = cfg.get("optimized_metric")
-    if name is None:
-        return None
-    if name not in metrics:
-        raise ValueError(
-            f"optimized_metric={name} was not logged; choose one of {', '.join(sorted(metrics))}"
-        )
-    return float(metrics[name])
+    names = guards.optimized_metrics(cfg)
+    for name in names:
+        if name not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise ValueError(f"optimized_metric={name} was not logged; choose one of {known}")
+    values = tuple(float(metrics[name]) for name in names)
+    return values if len(values) > 1 else next(iter(values), None)

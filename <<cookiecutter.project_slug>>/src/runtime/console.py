@@ -8,9 +8,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from src.runtime import ranks
+
 
 def print_config(plain: Mapping[str, Any]) -> None:
-    """Print a configuration as a tree."""
+    """Print a configuration as a tree, on rank 0."""
+    if ranks.global_rank() > 0:
+        return
     tree = Tree("config", guide_style="dim")
     _add(tree, plain)
     Console().print(tree)

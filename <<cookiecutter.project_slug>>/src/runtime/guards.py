@@ -12,6 +12,7 @@ from src.runtime.instantiate import check_allowed, nodes
 
 CONFIGS = Path(identity.CONFIGS)
 PARTS = ("data", "model", "trainer", "callbacks", "logger")
+LOOKING = ("--cfg", "-c", "--info", "-i", "--help")  # and running nothing
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 
@@ -32,7 +33,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
     Raises:
         ValueError: for `logger=csv`, which turns the node `logger` into a word, and for a group
-            that is chosen twice.
+            that is chosen twice; and for a search without `-m`.
     """
     given: dict[str, str] = {}
     for argument in arguments:
@@ -59,6 +60,10 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 f"Sweep over them: -m experiment={value.strip('[]')}"
             )
         given[key] = value
+    search = given.get("common/search", "null")
+    is_sweep = "hydra.mode" in given or {"-m", "--multirun", *LOOKING} & set(arguments)
+    if search != "null" and not is_sweep:
+        raise ValueError(f"common/search={search} is a sweep, and a run is one job: add -m")
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -120,18 +125,23 @@ def _node_faults(cfg: DictConfig) -> Iterator[str]:
                 yield str(error).splitlines()[0]
 
 
+def optimized_metrics(cfg: DictConfig) -> list[str]:
+    """Return the metrics that `optimized_metric` names: none, one, or several with commas."""
+    return [name.strip() for name in (cfg.get("optimized_metric") or "").split(",") if name.strip()]
+
+
 def _metric_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each metric that is looked for and that the model never logs."""
     target = OmegaConf.select(cfg, "model._target_", throw_on_missing=False)
     logged = logged_metrics.logged_by(str(target)) if target else None
     if logged is None:
         return
-    wanted = {"optimized_metric": cfg.get("optimized_metric")}
-    wanted["model.lr_monitor"] = OmegaConf.select(cfg, "model.lr_monitor")
+    wanted = [("optimized_metric", name) for name in optimized_metrics(cfg)]
+    wanted.append(("model.lr_monitor", OmegaConf.select(cfg, "model.lr_monitor")))
     for name in cfg.get("callbacks") or {}:
         key = f"callbacks.{name}.monitor"
-        wanted[key] = OmegaConf.select(cfg, key)
-    for key, metric in wanted.items():
+        wanted.append((key, OmegaConf.select(cfg, key)))
+    for key, metric in wanted:
         is_built_in = metric is None or metric in ("epoch", "step") or metric.startswith("lr-")
         if not is_built_in and metric not in logged:
             hint = signatures.did_you_mean(metric, logged)

@@ -96,8 +96,8 @@ class Delivery:
     def _open(self) -> None:
         from mlflow import MlflowClient
 
-        client = MlflowClient(self.uri)
         with self._creating():
+            client = MlflowClient(self.uri)
             experiment_id = self._experiment(client)
             run_id = self.run_id or self._run(client, experiment_id, self.description)
         run = client.get_run(run_id)

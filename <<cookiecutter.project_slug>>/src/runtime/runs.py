@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.runtime import console, record, signals, tracking
+from src.runtime import console, distributed, record, signals, tracking
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects
@@ -48,6 +48,7 @@ def recorded(cfg: DictConfig) -> Generator[Run]:
     status, error = "failed", None
     with ExitStack() as stack:
         stack.enter_context(signals.handled())
+        stack.enter_context(distributed.one_job())
         _begin(cfg, stack)
         try:
             yield run
@@ -65,6 +66,8 @@ def recorded(cfg: DictConfig) -> Generator[Run]:
             raise
         finally:
             _end(cfg, run, status, error)
+            if run.objects:
+                distributed.join(run.objects["trainer"], status)
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:

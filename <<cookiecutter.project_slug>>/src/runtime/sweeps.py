@@ -38,12 +38,14 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Wrap the launcher that the sweeper will ask for; Hydra has no hook between the two."""
+        if _remembers(config):
+            return
         plugins: Any = Plugins.instance()
         plugins.instantiate_launcher = functools.partial(_launcher, plugins.instantiate_launcher)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show a table of the jobs, and exit with 1 if one of them failed."""
-        if _show(config):
+        if not _remembers(config) and _show(config):
             raise SystemExit(1)
 
 
@@ -135,6 +137,11 @@ def _launcher(
 ) -> Launcher:
     launcher = instantiate(hydra_context, sweep_jobs.Recorded(task_function), config)
     return ResumingLauncher(launcher, hydra_context, config)
+
+
+def _remembers(config: DictConfig) -> bool:
+    """Say whether the sweeper itself knows what is done: its jobs have no fixed overrides."""
+    return config.hydra.sweeper._target_.startswith("hydra_plugins.optuna_search.")
 
 
 def _changed(path: Path, now: DictConfig) -> list[str]:

@@ -1,0 +1,152 @@
+"""Stores in trouble, from the recorder's side: what is recorded arrives, or is kept. -m server"""
+
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from src.runtime.identity import PROJECT_ROOT
+from src.runtime.journal import read, read_json
+from src.runtime.mlflow_delivery import Delivery
+from src.runtime.mlflow_recorder import Recorder, now
+
+pytestmark = pytest.mark.server
+STEPS = 2_000
+ABOUT = {"experiment": "trouble", "artifact_location": None, "name": None, "tags": {}}
+
+
+class Answers500(http.server.BaseHTTPRequestHandler):
+    """A server that is broken inside."""
+
+    def do_POST(self) -> None:
+        """Answer 500."""
+        self.send_error(500)
+
+    do_GET = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def broken() -> Generator[str]:
+    """Yield the address of a server that answers 500."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers500) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def silent() -> Generator[str]:
+    """Yield the address of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("server", [broken, silent])
+def test_a_server_that_gives_no_answer_loses_and_stops_nothing(
+    server: Callable[[], AbstractContextManager[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    with server() as uri:
+        recorder = Recorder(tmp_path / "mlflow", uri, ABOUT, patience=1)
+        for step in range(STEPS):
+            recorder.record({"metrics": {"loss": 1 / (1 + step)}, "step": step, "time": now()})
+        recorder.finalize("success")
+        outcome = recorder.close()
+    assert outcome is not None
+    assert "python src/sync.py" in outcome
+    assert len(list(read(tmp_path / "mlflow" / "journal.jsonl"))) == STEPS + 2
+    later = Delivery(tmp_path / "mlflow", f"sqlite:///{tmp_path}/later.db")
+    for _ in range(2):  # the second time has nothing to do
+        later.deliver()
+        later.finish()
+    assert steps_of(tmp_path, "later.db") == [list(range(STEPS))]
+
+
+def test_eight_jobs_write_to_one_fresh_database_at_once(tmp_path: Path) -> None:
+    script = f"""
+import sys, time
+from pathlib import Path
+from src.runtime.mlflow_recorder import Recorder, now
+uri = "sqlite:///{tmp_path}/mlflow.db"
+about = {ABOUT!r} | {{"name": sys.argv[1]}}
+recorder = Recorder(Path({str(tmp_path)!r}) / sys.argv[1], uri, about, patience=120)
+for step in range({STEPS}):
+    recorder.record({{"metrics": {{"loss": step / 7}}, "step": step, "time": now()}})
+recorder.finalize("success")
+print(recorder.close())
+"""
+    started = time.monotonic()
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, f"job{number}"],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(8)
+    ]
+    outcomes = [job.communicate(timeout=500)[0] for job in jobs]
+    assert all("has everything" in outcome for outcome in outcomes), outcomes
+    assert steps_of(tmp_path, "mlflow.db") == [list(range(STEPS))] * 8
+    log = "".join(path.read_text() for path in tmp_path.glob("job*/delivery.log"))
+    assert "Not delivered" not in log, log
+    print(f"8 jobs, {8 * STEPS} metrics: {time.monotonic() - started:.0f} s")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_a_database_on_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    script = f"""
+import resource
+from pathlib import Path
+from src.runtime.mlflow_delivery import Delivery
+folder, uri = Path({str(tmp_path)!r}) / "mlflow", "sqlite:///{tmp_path}/mlflow.db"
+delivery = Delivery(folder, uri)
+delivery._open()
+full = Path("{tmp_path}/mlflow.db").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+try:
+    delivery.deliver()
+except Exception as error:
+    print("full:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+delivery.deliver()
+delivery.finish()
+"""
+    recorder = Recorder(tmp_path / "mlflow", "http://127.0.0.1:9", ABOUT, patience=0)
+    for step in range(STEPS):
+        recorder.record({"metrics": {"loss": step / 7}, "step": step, "time": now()})
+    recorder.finalize("failed")
+    recorder.close()
+    run = read_json(tmp_path / "mlflow" / "run.json")
+    assert run["uri"] == "http://127.0.0.1:9"
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "full:" in result.stdout
+    assert steps_of(tmp_path, "mlflow.db", "FAILED") == [list(range(STEPS))]
+
+
+def steps_of(tmp_path: Path, database: str, status: str = "FINISHED") -> list[list[int]]:
+    """Return, for each run of a database, the steps at which `loss` was logged."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / database}")
+    experiment = client.get_experiment_by_name("trouble")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {status}
+    histories = (client.get_metric_history(run.info.run_id, "loss") for run in runs)
+    return [sorted(metric.step for metric in history) for history in histories]
