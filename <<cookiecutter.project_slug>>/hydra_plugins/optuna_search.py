@@ -233,7 +233,7 @@ class OptunaSweeper(Sweeper):
     def _report(self, study: "Study", fixed: Sequence[str]) -> None:
         from pathlib import Path
 
-        from src.runtime import study_report
+        from src.runtime.sweep import study_report
 
         def is_group(name: str) -> bool:
             return bool(self.loader.get_group_options(name))

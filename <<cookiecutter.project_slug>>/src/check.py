@@ -20,7 +20,8 @@ from omegaconf import open_dict
 from rich.console import Console
 from rich.table import Table
 
-from src.runtime import cli, config_sources, errors, guards, json_schema
+from src.runtime import cli
+from src.runtime.config import config_sources, errors, guards, json_schema
 from src.runtime.identity import PROJECT_ROOT
 
 # What the command line or the run itself would give.

@@ -16,7 +16,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import checkpoint_config, cli
+from src.runtime import cli
+from src.runtime.checkpoint import checkpoint_config
 from src.runtime.identity import CONFIGS
 
 if TYPE_CHECKING:

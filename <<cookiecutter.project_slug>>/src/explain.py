@@ -14,9 +14,10 @@ from omegaconf import open_dict
 from rich.console import Console
 from rich.table import Table
 
-from src.runtime import cli, config_sources, errors, guards
+from src.runtime import cli
+from src.runtime.config import config_sources, errors, guards
+from src.runtime.config.plain_config import flatten, to_plain
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.plain_config import flatten, to_plain
 
 NO_RUN = "paths.output_dir=RUN_DIRECTORY"  # there is none
 
@@ -44,7 +45,7 @@ def explain(arguments: list[str], console: Console) -> None:
         table.add_row(key, str(value), origin(key, arguments, composed_of))
     console.print(table)
 
-    from src.runtime import estimate  # imports torch: only once the configuration is right
+    from src.runtime.verb import estimate
 
     for name, text in estimate.sizes(cfg).items():
         console.print(f"[bold]{name:<12}[/bold]", text, highlight=False)

@@ -16,8 +16,9 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import checkpoint_config, cli
-from src.runtime.extras import check_export_installed
+from src.runtime import cli
+from src.runtime.checkpoint import checkpoint_config
+from src.runtime.config.extras import check_export_installed
 from src.runtime.identity import CONFIGS
 
 
@@ -29,8 +30,10 @@ def export(cfg: DictConfig) -> Path:
     """
     check_export_installed(cfg.format)
 
-    from src.runtime import checkpoints, model_formats, runs
+    from src.runtime import runs
+    from src.runtime.checkpoint import checkpoints
     from src.runtime.instantiate import instantiate
+    from src.runtime.verb import model_formats
 
     cfg = checkpoint_config.completed(cfg)
     with runs.recorded(cfg):

@@ -14,7 +14,7 @@ from pathlib import Path
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from src.runtime.scaffold import KINDS, NEXT
+from src.runtime.verb.scaffold import KINDS, NEXT
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +37,7 @@ def write(kind: str, name: str, root: Path = ROOT) -> list[Path]:
 
 
 def fill(text: str, name: str) -> str:
-    """Put a name into a text of `src/runtime/scaffold.py`."""
+    """Put a name into a text of `src/runtime/verb/scaffold.py`."""
     return text.replace("NAME", name).replace("CLASS", name.title().replace("_", ""))
 
 

@@ -18,8 +18,10 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import checkpoint_config, cli, prediction_files
+from src.runtime import cli
+from src.runtime.checkpoint import checkpoint_config
 from src.runtime.identity import CONFIGS
+from src.runtime.verb import prediction_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +37,9 @@ def predict(cfg: DictConfig) -> tuple[list[Path], "Tensor"]:
     output = prediction_files.checked(Path(cfg.output))
     paths = prediction_files.images(Path(cfg.input))
 
-    from src.runtime import predictions, runs
+    from src.runtime import runs
     from src.runtime.build import build
+    from src.runtime.verb import predictions
 
     cfg = checkpoint_config.completed(cfg)
     with runs.recorded(cfg) as run:

@@ -17,7 +17,7 @@ from dotenv import load_dotenv
 from filelock import FileLock, Timeout
 
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.mlflow_delivery import Delivery, without_password
+from src.runtime.tracker.mlflow_delivery import Delivery, without_password
 
 
 def upload(folder: Path, to: str | None) -> tuple[str, bool]:

@@ -23,8 +23,10 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli, ranks, resume
+from src.runtime import cli
+from src.runtime.checkpoint import resume
 from src.runtime.identity import CONFIGS
+from src.runtime.process import ranks
 
 if TYPE_CHECKING:  # heavy: what training needs is imported when training starts
     from torch import Tensor
@@ -38,8 +40,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     Returns:
         The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
     """
-    from src.runtime import checkpoint_paths, checkpoints, runs
+    from src.runtime import runs
     from src.runtime.build import build
+    from src.runtime.checkpoint import checkpoint_paths, checkpoints
 
     with runs.recorded(cfg) as run:
         objects = run.objects = build(cfg)

@@ -11,7 +11,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src.runtime import cli  # noqa: F401  registers what the configuration refers to
 from src.runtime.identity import PROJECT_ROOT
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for nets as small as these, more only wait

@@ -30,10 +30,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.models.mnist_module import MNISTLitModule
-from src.runtime import checkpoint_io
+from src.runtime.checkpoint import checkpoint_io
+from src.runtime.checkpoint.last_checkpoint import LastCheckpoint
 from src.runtime.identity import CONFIGS
-from src.runtime.journal import Journal
-from src.runtime.last_checkpoint import LastCheckpoint
+from src.runtime.tracker.journal import Journal
 from src.train import train
 from tests.conftest import write_small_mnist
 from tests.test_resume import differences, end_of

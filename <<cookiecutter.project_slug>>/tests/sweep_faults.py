@@ -26,8 +26,8 @@ import src.data.mnist_datamodule
 import src.models.mnist_module
 import src.runtime.build
 import src.runtime.runs  # noqa: F401  heavy: imported once, for all that are forked
-from src.runtime import results, sweep_jobs
 from src.runtime.identity import PROJECT_ROOT
+from src.runtime.sweep import results, sweep_jobs
 from tests.conftest import write_small_mnist
 
 SWEEP = (

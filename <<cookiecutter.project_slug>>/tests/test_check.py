@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src import check
-from src.runtime import config_sources, guards, json_schema
+from src.runtime.config import config_sources, guards, json_schema
 
 BROKEN = {
     "data/broken.yaml": (

@@ -10,8 +10,9 @@ import torch
 from omegaconf import open_dict
 
 from src.eval import evaluate
-from src.runtime import checkpoint_io, checkpoint_paths, record
-from src.runtime.checkpoints import load, load_model
+from src.runtime import record
+from src.runtime.checkpoint import checkpoint_io, checkpoint_paths
+from src.runtime.checkpoint.checkpoints import load, load_model
 from src.train import train
 from tests.conftest import SMALL, Compose
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from src.runtime import ranks
-from src.runtime.checkpoints import load_model
-from src.runtime.distributed import EqualBatches, share_exactly
+from src.runtime.checkpoint.checkpoints import load_model
 from src.runtime.identity import PROJECT_ROOT
+from src.runtime.process import ranks
+from src.runtime.process.distributed import EqualBatches, share_exactly
 
 WITNESS = (sys.executable, "tests/witness.py", "+callbacks.witness._target_=tests.witness.Witness")
 SMALL = (

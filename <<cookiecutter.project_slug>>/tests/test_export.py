@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from src.export import export
-from src.runtime import model_formats
-from src.runtime.checkpoints import load_model
+from src.runtime.checkpoint.checkpoints import load_model
+from src.runtime.verb import model_formats
 from src.train import train
 from tests.conftest import SMALL, Compose
 

@@ -11,7 +11,7 @@ from src.data.digits_datamodule import DigitsDataModule
 from src.data.folds import split
 from src.runtime import record
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.replicates import Replicates, summary
+from src.runtime.sweep.replicates import Replicates, summary
 
 
 def test_each_row_is_validated_on_in_one_fold() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.journal import Journal, read
+from src.runtime.tracker.journal import Journal, read
 from src.train import train
 from tests.conftest import SMALL, Compose
 
@@ -23,7 +23,7 @@ def test_the_journal_survives_a_full_disk(tmp_path: Path) -> None:
     script = f"""
 import resource
 from pathlib import Path
-from src.runtime.journal import Journal
+from src.runtime.tracker.journal import Journal
 journal = Journal(Path({str(path)!r}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 errors = [journal.append({{"n": n, "text": "x" * 20}}) for n in range(10)]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.journal import read, read_json
-from src.runtime.mlflow_delivery import Delivery
-from src.runtime.mlflow_recorder import Recorder, now
+from src.runtime.tracker.journal import read, read_json
+from src.runtime.tracker.mlflow_delivery import Delivery
+from src.runtime.tracker.mlflow_recorder import Recorder, now
 
 pytestmark = pytest.mark.server
 STEPS = 2_000
@@ -79,7 +79,7 @@ def test_eight_jobs_write_to_one_fresh_database_at_once(tmp_path: Path) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
-from src.runtime.mlflow_recorder import Recorder, now
+from src.runtime.tracker.mlflow_recorder import Recorder, now
 uri = "sqlite:///{tmp_path}/mlflow.db"
 about = {ABOUT!r} | {{"name": sys.argv[1]}}
 recorder = Recorder(Path({str(tmp_path)!r}) / sys.argv[1], uri, about, patience=120)
@@ -111,7 +111,7 @@ def test_a_database_on_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     script = f"""
 import resource
 from pathlib import Path
-from src.runtime.mlflow_delivery import Delivery
+from src.runtime.tracker.mlflow_delivery import Delivery
 folder, uri = Path({str(tmp_path)!r}) / "mlflow", "sqlite:///{tmp_path}/mlflow.db"
 delivery = Delivery(folder, uri)
 delivery._open()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from src.new import write
-from src.runtime.scaffold import KINDS
+from src.runtime.verb.scaffold import KINDS
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from PIL import Image
 
 from src.data.mnist_datamodule import MNISTDataModule
 from src.predict import predict
-from src.runtime import prediction_files
-from src.runtime.checkpoints import load_model
+from src.runtime.checkpoint.checkpoints import load_model
+from src.runtime.verb import prediction_files
 from src.train import train
 from tests.conftest import SMALL, Compose
 

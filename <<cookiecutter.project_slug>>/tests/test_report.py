@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.runtime import record, report, results
+from src.runtime import record
 from src.runtime.identity import PROJECT_ROOT
+from src.runtime.sweep import report, results
 
 
 def write_run(folder: Path, lr: float, seed: int, acc: float | None) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src.runtime import extras, guards
+from src.runtime.config import extras, guards
 from src.runtime.identity import PROJECT_ROOT
-from src.runtime.study_report import as_experiment
+from src.runtime.sweep.study_report import as_experiment
 
 optuna = pytest.importorskip("optuna")
 

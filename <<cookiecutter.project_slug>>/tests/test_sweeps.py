@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from src.runtime import record, results
+from src.runtime import record
 from src.runtime.identity import PROJECT_ROOT
+from src.runtime.sweep import results
 from tests.conftest import SMALL
 
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from src.runtime import extras
-from src.runtime.trackers import guarded
+from src.runtime.config import extras
+from src.runtime.tracker.trackers import guarded
 from src.train import train
 from tests.conftest import SMALL, Compose
 

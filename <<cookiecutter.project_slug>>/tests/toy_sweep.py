@@ -24,7 +24,7 @@ CONFIG = {
     "optimized_metric": "val/acc",
     "hydra": {
         "sweep": {"dir": "${log_dir}/${sweep_name}"},
-        "callbacks": {"sweep": {"_target_": "src.runtime.sweeps.Sweep"}},
+        "callbacks": {"sweep": {"_target_": "src.runtime.sweep.sweeps.Sweep"}},
     },
 }
 ConfigStore.instance().store(name="toy", node=CONFIG)

@@ -8,7 +8,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src.runtime import cli  # noqa: F401  registers what the configuration refers to
 from src.runtime.identity import PROJECT_ROOT
 
 Compose = Callable[..., DictConfig]

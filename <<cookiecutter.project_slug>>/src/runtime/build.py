@@ -14,13 +14,15 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, distributed, lean_steps, tracking
-from src.runtime.checkpoint_io import AtomicCheckpointIO
-from src.runtime.checkpoints import ConfigInCheckpoint
-from src.runtime.extras import check_installed
+from src.runtime import console, lean_steps
+from src.runtime.checkpoint.checkpoint_io import AtomicCheckpointIO
+from src.runtime.checkpoint.checkpoints import ConfigInCheckpoint
+from src.runtime.config.extras import check_installed
+from src.runtime.config.plain_config import to_plain
 from src.runtime.instantiate import instantiate
-from src.runtime.plain_config import to_plain
-from src.runtime.trackers import guarded
+from src.runtime.process import distributed
+from src.runtime.tracker import tracking
+from src.runtime.tracker.trackers import guarded
 
 
 class Objects(TypedDict):

@@ -13,7 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import errors, extras, guards, help_text, identity, ranks, schema
+from src.runtime import identity
+from src.runtime.config import errors, extras, guards, help_text, schema
+from src.runtime.process import ranks
 
 identity.register()
 schema.register()

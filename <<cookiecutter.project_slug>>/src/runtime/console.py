@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from src.runtime import ranks
+from src.runtime.process import ranks
 
 
 def print_config(plain: Mapping[str, Any]) -> None:

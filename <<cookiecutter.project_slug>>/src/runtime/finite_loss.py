@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from src.runtime import metric_states, random_states
-from src.runtime.last_checkpoint import LastCheckpoint
+from src.runtime.checkpoint import metric_states, random_states
+from src.runtime.checkpoint.last_checkpoint import LastCheckpoint
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.runtime import console, distributed, record, signals, tracking
-from src.runtime.plain_config import as_typed
+from src.runtime import console, record, signals
+from src.runtime.config.plain_config import as_typed
+from src.runtime.process import distributed
+from src.runtime.tracker import tracking
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects

@@ -1,0 +1,86 @@
+"""Hydra's and OmegaConf's errors in a line or two: what, why, and what to type."""
+
+import difflib
+import re
+from collections.abc import Callable
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from src.runtime.config.signatures import signature
+
+Compose = Callable[[], DictConfig]
+
+
+def explain(error: BaseException, compose_defaults: Compose) -> str:
+    """Return the text for a user's mistake.
+
+    Args:
+        error: what was raised.
+        compose_defaults: composes the configuration without overrides, for its keys; called only
+            where a key is not found.
+    """
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = str(error)
+    if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{sweep[1]} is several values. Sweep over them: -m {sweep[1]}"
+    if unknown := re.search(r"Could not override '([^']+)'\.\s*\nTo append .*?use (.+)", text):
+        return _unknown_key(unknown[1], unknown[2], compose_defaults)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        return _unknown_choice(error)
+    if isinstance(cause, ValidationError) and (merged := re.search(r"override (\S+)", text)):
+        return f"{merged[1]}: {_first_line(cause)}. Give {merged[1].split('=')[0]} another value"
+    if isinstance(error, OverrideParseException):
+        return f"{_first_line(error)}. Quote it if it holds special signs: 'key=\"value\"'"
+    if isinstance(cause, MissingMandatoryValue):
+        key = cause.full_key or cause.key
+        return f"{key} has no value (???). Set it: {key}=VALUE"
+    if isinstance(cause, InterpolationResolutionError):
+        return f"{cause.full_key}: {_first_line(cause)}. Set it: {cause.full_key}=VALUE"
+    if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
+        return " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return text
+
+
+def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
+    parent, _, name = key.rpartition(".")
+    cfg = compose_defaults()
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    present = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+    accepted = _accepted(node)
+    prefix = f"{parent}." if parent else ""
+    if name in accepted:
+        return f"{key}: {node._target_} takes it, but no file sets it yet. Add it: {append}"
+    if near := difflib.get_close_matches(name, present + accepted, n=1):
+        value = append.partition("=")[2]
+        hint = f"Did you mean {'' if near[0] in present else '+'}{prefix}{near[0]}={value}?"
+    else:
+        hint = f"There is {', '.join(present) or 'none'}."
+    return f"{key}: there is no such key. {hint}\nTo add it as a new one: {append}"
+
+
+def _accepted(node: object) -> list[str]:
+    """Return the keywords that the target of a node takes."""
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    try:
+        return list(signature(str(target)).parameters) if target else []
+    except ImportError:
+        return []
+
+
+def _unknown_choice(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    options = sorted(error.options or [])
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{group}={name}: there is no such file. {hint}Choices: {', '.join(options)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0].rstrip(".")

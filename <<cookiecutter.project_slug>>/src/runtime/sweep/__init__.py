@@ -1,0 +1,1 @@
+"""Many jobs: which are done, which are left, and what came of them."""

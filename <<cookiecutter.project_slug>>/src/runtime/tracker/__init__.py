@@ -1,0 +1,1 @@
+"""What trackers are told about a run, and how it reaches them whatever happens."""

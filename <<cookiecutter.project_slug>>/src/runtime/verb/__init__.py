@@ -1,0 +1,1 @@
+"""What the smaller entry points do: explain, export, new, predict."""
