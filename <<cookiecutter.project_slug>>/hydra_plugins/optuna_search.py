@@ -287,8 +287,8 @@ def _suggest(trial: "Trial", override: Override) -> str:
         assert stop is not None
         whole = all(isinstance(x, int) for x in (start, stop, step))
         last = start + step * (-(-(stop - start) // step) - 1)  # Hydra's range leaves out its end
-        draw = trial.suggest_int if whole else trial.suggest_float
-        value = draw(key, start, last, step=step)
+        draw_step: Any = trial.suggest_int if whole else trial.suggest_float
+        value = draw_step(key, start, last, step=step)
     elif override.is_sweep_override():
         value = trial.suggest_categorical(key, list(override.sweep_string_iterator()))
     else:

@@ -74,7 +74,7 @@ def as_experiment(overrides: Sequence[str], is_group: Callable[[str], bool], hea
 
 
 def _header(study: "Study", trial: "FrozenTrial") -> str:
-    values = ", ".join(f"{value:.6g}" for value in trial.values)
+    values = ", ".join(f"{value:.6g}" for value in trial.values or ())
     return (
         f"# The best of {len(study.trials)} trials of the search {study.study_name}: "
         f"trial {trial.number}, {values}.\n"
@@ -121,10 +121,12 @@ def _print(
     table = Table("trial", "value", *names)
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     numbers = {trial.number for trial in best}
-    ranked = sorted(completed, key=lambda t: (t.number not in numbers, sign * t.values[0]))
+    ranked = sorted(
+        completed, key=lambda t: (t.number not in numbers, sign * (t.values or [0.0])[0])
+    )
     for trial in ranked[:ROWS]:
         cells = [str(trial.params.get(name, "")) for name in names]
-        table.add_row(str(trial.number), ", ".join(f"{v:.6g}" for v in trial.values), *cells)
+        table.add_row(str(trial.number), ", ".join(f"{v:.6g}" for v in trial.values or ()), *cells)
     console = Console(soft_wrap=True)
     console.print(table)
     states = [trial.state.name.lower() for trial in study.trials]
