@@ -1,4 +1,4 @@
-"""Trackers and plugins of Hydra that are installed only where they are wanted."""
+"""What is installed only where it is wanted: trackers, plugins of Hydra, formats to export to."""
 
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -53,3 +53,22 @@ def check_installed(targets: Iterable[str]) -> None:
                 f"{target} needs {module}, which is not installed. Install it: "
                 f"uv sync --extra {extra}   (without uv: pip install {module.replace('_', '-')})"
             )
+
+
+# By the format of src/export.py: the modules that it needs.
+EXPORTS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "mlflow": ("mlflow",)}
+
+
+def check_export_installed(format: str) -> None:
+    """Refuse a format that is unknown, or that needs what is not installed.
+
+    Raises:
+        ValueError: with the command that installs it.
+    """
+    if format not in EXPORTS:
+        raise ValueError(f"format={format} is unknown: choose one of {', '.join(EXPORTS)}")
+    if missing := [module for module in EXPORTS[format] if find_spec(module) is None]:
+        raise ValueError(
+            f"format={format} needs {', '.join(missing)}, which is not installed. Install it: "
+            f"uv sync --extra export   (without uv: pip install {' '.join(missing)})"
+        )
