@@ -73,7 +73,7 @@ class Runner:
         with utilisation(self.accelerator) as busy:
             code, output = on_a_terminal([sys.executable, *arguments], self.project, environment)
         if code != 0:
-            raise RuntimeError(f"{' '.join(arguments)}\n{output[-3000:]}")
+            raise RuntimeError(f"exit code {code}: {' '.join(arguments)}\n{output[-3000:]}")
         if not lines.exists():
             return [{"launched": launched, "seconds": time.time() - launched}]
         return [
