@@ -1,8 +1,9 @@
 """Pictures in folders, one folder a class: decoded, cut to size and normalised by workers."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from src.data.image_files import ImageFiles, UnlabelledImages, class_names_of, files_of
+from src.data.loading import default_workers, loader_settings
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ class ImageFolderDataModule(LightningDataModule):
         test_fraction: of the images, for the test.
         split_seed: which ones; apart from the run's seed, so that runs can be compared.
         batch_size: images a step, on each device.
-        num_workers: processes that decode.
+        num_workers: processes that decode; None takes as many as the machine has cores.
+        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
 
     Raises:
         ValueError: in `setup`, if the folder is not as described here.
@@ -56,7 +59,8 @@ class ImageFolderDataModule(LightningDataModule):
         test_fraction: float = 0.15,
         split_seed: int = 42,
         batch_size: int = 64,
-        num_workers: int = 2,
+        num_workers: int | None = None,
+        loader: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.is_digits = path == "digits"
@@ -70,7 +74,8 @@ class ImageFolderDataModule(LightningDataModule):
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
         self.batch_size = batch_size
-        self.num_workers = num_workers
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.loader = loader
         self.class_names: tuple[str, ...] = ()
         self.data_train: ImageFiles | None = None
         self.data_val: ImageFiles | None = None
@@ -138,9 +143,7 @@ class ImageFolderDataModule(LightningDataModule):
             dataset,
             batch_size=self.batch_size,
             shuffle=shuffle,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            **loader_settings(self.num_workers, self.loader),
         )
 
 

@@ -1,6 +1,6 @@
 """Images that fit in memory: held as tensors, fetched and normalised a whole batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.image_files import UnlabelledImages
+from src.data.loading import loader_settings
 
 Batch = tuple[Tensor, Tensor]
 
@@ -73,6 +74,7 @@ class InMemoryDataModule(LightningDataModule):
     Args:
         batch_size: images a step, on each device.
         num_workers: processes that fetch; 0 is fastest for what is in memory.
+        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
     """
 
     class_names: Sequence[str]
@@ -80,10 +82,16 @@ class InMemoryDataModule(LightningDataModule):
     mean: Sequence[float]
     std: Sequence[float]
 
-    def __init__(self, batch_size: int = 64, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        loader: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.loader = loader
         self.data_train: Dataset[Batch] | None = None
         self.data_val: Dataset[Batch] | None = None
         self.data_test: Dataset[Batch] | None = None
@@ -118,7 +126,5 @@ class InMemoryDataModule(LightningDataModule):
             batch_size=self.batch_size,
             shuffle=shuffle,
             collate_fn=as_fetched,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            **loader_settings(self.num_workers, self.loader),
         )

@@ -4,10 +4,13 @@ Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritt
 """
 
 import logging
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 from src.data import mnist_files
@@ -31,6 +34,7 @@ class MNISTDataModule(InMemoryDataModule):
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         offline_fallback: `"digits"` trains on scikit-learn's embedded digits where MNIST can be
             neither found nor downloaded; None makes that an error.
+        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
 
     Raises:
         ValueError: in `prepare_data`, if MNIST cannot be had, or its files are damaged.
@@ -50,8 +54,9 @@ class MNISTDataModule(InMemoryDataModule):
         num_folds: int = 5,
         num_workers: int = 0,
         offline_fallback: Literal["digits"] | None = None,
+        loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, loader)
         self.data_dir = Path(data_dir)
         self.val_size = val_size
         self.split_seed = split_seed
@@ -101,12 +106,25 @@ class MNISTDataModule(InMemoryDataModule):
                 self.mean, self.std, self.fold, self.num_folds
             )
             return
-        train, self.data_test = self._load(train=True), self._load(train=False)
+        train, self.data_test = (self._load(train) for train in (True, False))
         generator = torch.Generator().manual_seed(self.split_seed)
         order = torch.randperm(len(train), generator=generator)
         rows = split(order, self.val_size, self.fold, self.num_folds)
         self.data_train, self.data_val = (train.subset(part) for part in rows)
 
     def _load(self, train: bool) -> InMemoryImages:
-        mnist = MNIST(str(self.data_dir), train=train)
-        return InMemoryImages(mnist.data.unsqueeze(1), mnist.targets, self.mean, self.std)
+        images, labels = read_mnist(self.data_dir, train, mnist_files.stamp(self.data_dir))
+        return InMemoryImages(images, labels, self.mean, self.std)
+
+
+@lru_cache(maxsize=2)  # the jobs of a sweep that run in one process read the files once
+def read_mnist(data_dir: Path, train: bool, stamp: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`.
+
+    Args:
+        data_dir: where the files lie, in `MNIST/raw`.
+        train: the training images, or else those of the test.
+        stamp: changes when the files do: `mnist_files.stamp`.
+    """
+    mnist = MNIST(str(data_dir), train=train)
+    return mnist.data.unsqueeze(1), mnist.targets

@@ -7,6 +7,7 @@ import struct
 import threading
 import urllib.error
 import urllib.request
+from functools import lru_cache
 from pathlib import Path
 
 from torchvision.datasets import MNIST
@@ -33,12 +34,23 @@ def exist(data_dir: Path) -> bool:
     return all((folder(data_dir) / name).exists() for name in MD5)
 
 
+def stamp(data_dir: Path) -> tuple[int, ...]:
+    """Return numbers that change when a file does: when it was written, and how long it is."""
+    facts = [(folder(data_dir) / name).stat() for name in MD5]
+    return tuple(number for fact in facts for number in (fact.st_mtime_ns, fact.st_size))
+
+
 def check(data_dir: Path) -> None:
     """Check each file against its own header and, if it claims to be all of MNIST, its MD5.
 
     Raises:
         ValueError: naming the first file that is not what it should be.
     """
+    _check_once(data_dir, stamp(data_dir))
+
+
+@lru_cache(maxsize=1)  # `fit`, `test` and the next job of a sweep ask again; an error is not kept
+def _check_once(data_dir: Path, stamp: tuple[int, ...]) -> None:
     for name, md5 in MD5.items():
         path = folder(data_dir) / name
         content = path.read_bytes()
