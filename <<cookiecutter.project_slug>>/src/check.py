@@ -25,7 +25,13 @@ from src.runtime.config import config_sources, errors, guards, json_schema
 from src.runtime.identity import PROJECT_ROOT
 
 # What the command line or the run itself would give.
-GIVEN = {"train": ("paths.output_dir=.",), "eval": ("paths.output_dir=.", "ckpt_path=x.ckpt")}
+GIVEN = {
+    "train": ("paths.output_dir=.",),
+    "eval": ("paths.output_dir=.", "ckpt_path=x.ckpt"),
+    "predict": ("paths.output_dir=.", "ckpt_path=x.ckpt", "input=x.png"),
+    "export": ("paths.output_dir=.", "ckpt_path=x.ckpt", "format=onnx"),
+    "report": ("paths.output_dir=.",),
+}
 
 
 def compositions() -> Iterator[tuple[str, str]]:

@@ -25,8 +25,8 @@ def dataloader(
     """
     if not hasattr(datamodule, "predict_dataset"):
         raise ValueError(
-            f"{type(datamodule).__name__} has no method predict_dataset(paths), which returns a "
-            "dataset of images as the model takes them. Write one, as in src/data/in_memory.py"
+            f"{type(datamodule).__name__} has no method predict_dataset(paths). Write one: it "
+            "returns a dataset of the images as the model takes them, and needs no setup()"
         )
     state = checkpoints.load(ckpt_path).get(type(datamodule).__qualname__)
     if state:
