@@ -3,7 +3,7 @@
 python src/train.py                                      # MNIST, on what this machine has
 python src/train.py experiment=mon_experience            # one file = one experiment
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
-python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
+python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, wandb, many_loggers, none
 python src/train.py model/net=cnn model/optimizer=sgd    # the parts of a model
 python src/train.py common/callbacks@callbacks=none
 python src/train.py common/debug=limit experiment=mon_experience
