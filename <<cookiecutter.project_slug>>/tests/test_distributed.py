@@ -127,7 +127,9 @@ def test_two_processes_make_one_run_and_test_each_image_once(tmp_path: Path, sta
 def test_each_rank_of_each_job_of_a_sweep_trains_with_the_parameters_of_its_job(
     tmp_path: Path,
 ) -> None:
-    result = run(tmp_path, *WITNESS, *SMALL, "-m", "model.optimizer.lr=0.001,0.002,0.003")
+    result = run(
+        tmp_path, *WITNESS, *SMALL, "hydra.mode=MULTIRUN", "model.optimizer.lr=0.001,0.002,0.003"
+    )
     assert result.returncode == 0, result.stderr
     (sweep,) = (tmp_path / "train/multiruns").iterdir()
     rates = [[rank["lr"] for rank in seen(sweep / job)] for job in "012"]
@@ -155,7 +157,9 @@ def test_a_sharded_model_is_loaded_by_one_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_inside_a_joblib_job_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    result = run(tmp_path, *WITNESS, *SMALL, "-m", "seed=1,2", "hydra/launcher=joblib")
+    result = run(
+        tmp_path, *WITNESS, *SMALL, "hydra.mode=MULTIRUN", "seed=1,2", "hydra/launcher=joblib"
+    )
     assert result.returncode != 0
     assert "cannot start its processes inside a job of JoblibLauncher" in result.stderr
 
@@ -179,3 +183,12 @@ def test_a_process_that_dies_takes_the_run_with_it(tmp_path: Path, victim: int) 
     _, alive = psutil.wait_procs(family, timeout=END_SECONDS)
     assert process.returncode != 0
     assert not alive
+
+
+def test_other_ranks_add_their_overrides_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv(ranks.RUN_DIR, "/a b")
+    arguments = ranks.arguments_of_this_rank(["seed=1", "--config-dir", "mine"])
+    assert arguments[0] == "seed=1"
+    assert arguments[-2:] == ["--config-dir", "mine"]
+    assert "hydra.run.dir='/a b'" in arguments

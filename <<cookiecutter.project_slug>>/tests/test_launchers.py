@@ -30,7 +30,7 @@ def rates(tmp_path: Path) -> list[list[float]]:
 @pytest.mark.parametrize("launcher", PLUGINS)
 def test_launcher(tmp_path: Path, launcher: str) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher")
-    sweep = ("-m", "model.optimizer.lr=0.001,0.002", f"hydra/launcher={launcher}")
+    sweep = ("hydra.mode=MULTIRUN", "model.optimizer.lr=0.001,0.002", f"hydra/launcher={launcher}")
     result = run(tmp_path, *WITNESS, *ONE_PROCESS, *sweep)
     assert result.returncode == 0, result.stdout + result.stderr
     assert rates(tmp_path) == [[0.001], [0.002]]
@@ -42,7 +42,7 @@ def test_joblib_divides_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     cores = os.cpu_count() or 1
     jobs = max(2, cores // 2)
     launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}")
-    result = run(tmp_path, *WITNESS, *ONE_PROCESS, "-m", "seed=1,2", *launcher)
+    result = run(tmp_path, *WITNESS, *ONE_PROCESS, "hydra.mode=MULTIRUN", "seed=1,2", *launcher)
     assert result.returncode == 0, result.stdout + result.stderr
     (sweep,) = (tmp_path / "train/multiruns").iterdir()
     assert {rank["threads"] for job in "01" for rank in seen(sweep / job)} == {cores // jobs}
@@ -53,7 +53,11 @@ def test_joblib_divides_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_slurm_runs_the_jobs_of_a_sweep(tmp_path: Path, tasks: int) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     processes = ("common/trainer@trainer=ddp_sim", f"hydra.launcher.tasks_per_node={tasks}")
-    sweep = ("-m", "model.optimizer.lr=0.001,0.002", "hydra/launcher=submitit_slurm")
+    sweep = (
+        "hydra.mode=MULTIRUN",
+        "model.optimizer.lr=0.001,0.002",
+        "hydra/launcher=submitit_slurm",
+    )
     own = processes if tasks > 1 else ()
     result = run(tmp_path, *WITNESS, *ONE_PROCESS, *sweep, *own)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -41,9 +41,8 @@ def one_job() -> Generator[None]:
     argv, environ = list(sys.argv), {name: os.environ.get(name) for name in ENVIRONMENT}
     if ranks.global_rank() == 0:
         os.environ[ranks.RUN_DIR] = hydra.runtime.output_dir
-    if hydra.mode == RunMode.MULTIRUN:
-        job = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
-        sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *job, "hydra.mode=RUN"]
+    job = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
+    sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *job, "hydra.mode=RUN"]
     try:
         yield
     finally:

@@ -37,7 +37,9 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
     own = ["hydra.output_subdir=null", "hydra.job.name=${task_name}"]
     if RUN_DIR in os.environ:
         own.append(f"hydra.run.dir='{os.environ[RUN_DIR]}'")
-    return [*argv, *own]
+    # Beside the other overrides: the parser takes them in one place only.
+    last = max((i for i, a in enumerate(argv) if "=" in a and a[0] != "-"), default=len(argv) - 1)
+    return [*argv[: last + 1], *own, *argv[last + 1 :]]
 
 
 def restarted_in(run_dir: str) -> str | None:
