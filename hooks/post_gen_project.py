@@ -11,6 +11,7 @@ STARTING_POINT = "<< cookiecutter.starting_point >>"
 # What is the user's own. `bare` empties it, but for what any data and any model can use.
 EXAMPLES = (
     *("configs/data", "configs/model", "configs/experiment", "configs/training"),
+    "configs/specialize",
     *("src/data", "src/models", "tests"),
 )
 KEPT = ("__init__.py", "optimizer", "scheduler", "test_architecture.py")
@@ -21,7 +22,7 @@ if STARTING_POINT == "bare":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree("bare", ".", dirs_exist_ok=True)
 shutil.rmtree("bare", ignore_errors=True)
-for folder in ("configs/training", ".github/workflows", ".github"):
+for folder in ("configs/training", "configs/specialize", ".github/workflows", ".github"):
     if Path(folder).is_dir() and not any(Path(folder).iterdir()):  # none of its files was chosen
         Path(folder).rmdir()
 

@@ -21,7 +21,7 @@ CI_FILES = {
     "none": set(),
 }
 EXAMPLES = ("configs/data/", "configs/model/", "configs/experiment/", "src/data/", "src/models/")
-EXAMPLES += ("configs/training/", "tests/")
+EXAMPLES += ("configs/training/", "configs/specialize/", "tests/")
 BARE_FILES = {
     "configs/data/my_data.yaml",
     "configs/experiment/mon_experience.yaml",

@@ -9,6 +9,7 @@ Hydra finds this module because it lies in `hydra_plugins`. It imports no Optuna
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,9 @@ class OptunaSweeper(Sweeper):
 
         import optuna
 
+        # Heartbeats are experimental, and recorded here, not in `Study.optimize`.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")
         if self.storage.startswith("sqlite:///"):
             Path(self.storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(

@@ -4,6 +4,9 @@ python src/train.py                                      # MNIST, on what this m
 python src/train.py experiment=mon_experience            # one file = one experiment
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
 python src/train.py common/logger@logger=tensorboard     # or csv, mlflow, many_loggers, none
+python src/train.py model/net=cnn model/optimizer=sgd    # the parts of a model
+python src/train.py common/callbacks@callbacks=none
+python src/train.py common/debug=limit experiment=mon_experience
 python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
 python src/train.py -m model.optimizer.lr=0.1,0.01 sweep_name=lr_grid   # goes on if run again
 python src/train.py ckpt_path=last                       # go on with the newest unfinished run

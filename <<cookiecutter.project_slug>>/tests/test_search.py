@@ -123,7 +123,7 @@ def test_two_processes_share_a_study_to_the_exact_number(search: Search, tmp_pat
 
 @pytest.mark.slow
 def test_failed_trials_are_replaced_and_told(search: Search) -> None:
-    output = search.run("+fail_below=0.001", n_trials=4, returncode=1)
+    output = search.run("+fail_below=0.01", n_trials=4, returncode=1)
     assert states(search).count("COMPLETE") == 4
     assert states(search).count("FAIL") > 0
     assert "were replaced by others" in output

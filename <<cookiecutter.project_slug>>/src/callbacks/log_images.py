@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from src.callbacks.pictures import (
@@ -33,7 +32,6 @@ class LogImages(Callback):
         self.num_images = num_images
         self.columns = columns
 
-    @rank_zero_only
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -50,8 +48,8 @@ class LogImages(Callback):
         if labelled is None:
             return
         images, labels = (part[: self.num_images] for part in labelled)
-        logits = pl_module(images)
-        if not is_classification(logits):
+        logits = pl_module(images)  # on all ranks: those of a sharded model gather it together
+        if not is_classification(logits) or not trainer.is_global_zero:
             return
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
         grid = draw_grid(

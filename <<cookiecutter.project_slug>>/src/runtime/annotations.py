@@ -69,7 +69,7 @@ def values_of(annotation: ast.expr | None, file: Path | None) -> list[Any] | Non
         case ast.Subscript(value=outer) if _name(outer) == "Literal":
             return [p.value for p in parts_of(annotation) if isinstance(p, ast.Constant)]
         case ast.Name(id=name):
-            return values_of(_alias(name, file), file)
+            return values_of(*_alias(name, file))
     return None
 
 
@@ -110,20 +110,21 @@ def _fits_name(value: Any, name: str, file: Path | None) -> bool:
         return isinstance(value, dict)
     if name in OBJECTS:
         return not isinstance(value, str | int | float | type(None))
-    alias = _alias(name, file)
-    return fits(value, alias, file) if alias else True
+    return fits(value, *_alias(name, file))
 
 
-def _alias(name: str, file: Path | None) -> ast.expr | None:
-    """Return what a module's `name = ...` stands for, if it is a type."""
+def _alias(name: str, file: Path | None) -> tuple[ast.expr | None, Path | None]:
+    """Return what a module's `name = ...` stands for, if it is a type, and where that stands."""
     try:
-        found = file and lookup(file, name)
+        found = lookup(file, name) if file else None
     except Unreadable:
-        return None
+        return None, None
     match found:
-        case Found(node=ast.Assign(value=value)) if isinstance(value, ast.Subscript | ast.BinOp):
-            return value
-    return None
+        case Found(node=ast.Assign(value=value), file=place) if isinstance(
+            value, ast.Subscript | ast.BinOp
+        ):
+            return value, place
+    return None, None
 
 
 def _name(node: ast.expr) -> str:

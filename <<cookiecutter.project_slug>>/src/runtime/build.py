@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
+import logging
 from contextlib import suppress
 from typing import TypedDict
 
@@ -39,6 +40,8 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
+    if logging.getLogger().hasHandlers():  # else each of Lightning's messages appears twice
+        logging.getLogger("lightning").handlers.clear()
     distributed.quiet_but_rank_zero()
     trackers = _nodes(cfg, "logger")
     check_installed(node["_target_"] for node in trackers)

@@ -10,13 +10,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import errors, extras, guards, identity, ranks, schema
+from src.runtime import errors, extras, guards, help_text, identity, ranks, schema
 
 identity.register()
 schema.register()
+OmegaConf.register_new_resolver("help", help_text.help_text, replace=True)
 
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))

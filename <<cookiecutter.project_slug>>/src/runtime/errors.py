@@ -13,6 +13,8 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from src.runtime.signatures import signature
+
 Compose = Callable[[], DictConfig]
 
 
@@ -26,6 +28,8 @@ def explain(error: BaseException, compose_defaults: Compose) -> str:
     """
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     text = str(error)
+    if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return f"{sweep[1]} is several values. Sweep over them: -m {sweep[1]}"
     if unknown := re.search(r"Could not override '([^']+)'\.\s*\nTo append .*?use (.+)", text):
         return _unknown_key(unknown[1], unknown[2], compose_defaults)
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -47,12 +51,27 @@ def explain(error: BaseException, compose_defaults: Compose) -> str:
 def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
     parent, _, name = key.rpartition(".")
     cfg = compose_defaults()
-    siblings = OmegaConf.select(cfg, parent) if parent else cfg
-    names = [str(k) for k in siblings] if isinstance(siblings, DictConfig) else []
-    near = difflib.get_close_matches(name, names, n=1)
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    present = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
+    accepted = _accepted(node)
     prefix = f"{parent}." if parent else ""
-    hint = f"Did you mean {prefix}{near[0]}?" if near else f"There is {', '.join(names) or 'none'}."
+    if name in accepted:
+        return f"{key}: {node._target_} takes it, but no file sets it yet. Add it: {append}"
+    if near := difflib.get_close_matches(name, present + accepted, n=1):
+        value = append.partition("=")[2]
+        hint = f"Did you mean {'' if near[0] in present else '+'}{prefix}{near[0]}={value}?"
+    else:
+        hint = f"There is {', '.join(present) or 'none'}."
     return f"{key}: there is no such key. {hint}\nTo add it as a new one: {append}"
+
+
+def _accepted(node: object) -> list[str]:
+    """Return the keywords that the target of a node takes."""
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    try:
+        return list(signature(str(target)).parameters) if target else []
+    except ImportError:
+        return []
 
 
 def _unknown_choice(error: MissingConfigException) -> str:

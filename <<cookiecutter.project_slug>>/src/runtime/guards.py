@@ -1,5 +1,6 @@
 """Mistakes that can be known from the configuration alone, before anything is built or read."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import identity, logged_metrics, signatures
+from src.runtime import identity, logged_metrics, schema, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
 CONFIGS = Path(identity.CONFIGS)
@@ -28,6 +29,23 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
+def words(config_name: str) -> dict[str, list[str]]:
+    """Return what is typed to choose a file in each group, such as `common/logger@logger`.
+
+    Args:
+        config_name: of the primary configuration, whose defaults list names the groups.
+    """
+    text = (CONFIGS / f"{config_name}.yaml").read_text(encoding="utf-8")
+    packages = dict(re.findall(r"^  - /?([\w/]+)@?(\w*):", text, re.MULTILINE))
+    found = {}
+    for group, choices in groups().items():
+        if group in packages:
+            found[f"{group}@{packages[group]}".rstrip("@")] = choices
+        elif group.split("/")[0] in packages:  # the parts of a model
+            found[group] = choices
+    return found
+
+
 def check_overrides(arguments: Sequence[str]) -> None:
     """Refuse what Hydra would accept in silence, and mean otherwise than the user.
 
@@ -41,13 +59,11 @@ def check_overrides(arguments: Sequence[str]) -> None:
         key = key.lstrip("+~")
         if not equals or key.startswith("-"):
             continue
-        group = f"common/{key}"
         is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
-        if group in groups() and is_word:
-            package = f"@{key}" if key not in ("debug", "search") else ""
+        if is_word and (word := _meant_as_group(key)):
             raise ValueError(
                 f"{key}={value} would replace the whole node `{key}` by a word. "
-                f"Choose a file of configs/{group}/ instead: {group}{package}={value}"
+                f"Choose a file of configs/{word.partition('@')[0]}/ instead: {word}={value}"
             )
         if key in given and key.partition("@")[0] in groups():
             raise ValueError(
@@ -64,6 +80,17 @@ def check_overrides(arguments: Sequence[str]) -> None:
     is_sweep = "hydra.mode" in given or {"-m", "--multirun", *LOOKING} & set(arguments)
     if search != "null" and not is_sweep:
         raise ValueError(f"common/search={search} is a sweep, and a run is one job: add -m")
+
+
+def _meant_as_group(key: str) -> str | None:
+    """Return the group that is meant by a key which names a node: `model/net` by `model.net`."""
+    if "/" in key or key in groups():
+        return None
+    for word in words("train"):
+        group, _, package = word.partition("@")
+        if key in (package, group.replace("/", "."), group.removeprefix("common/")):
+            return word
+    return None
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -86,6 +113,11 @@ def faults(cfg: DictConfig) -> Iterator[str]:
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
         elif part is not None:
             yield from _shape_faults(part, group)
+    for key, values in schema.allowed():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value not in values:
+            near = signatures.did_you_mean(str(value), values)
+            yield f"{key}={value} is none of {', '.join(values)}{near}. Set {key}=VALUE"
     yield from _node_faults(cfg)
     yield from _metric_faults(cfg)
 

@@ -19,6 +19,12 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
         return {str(key): _value(cfg, key) for key in cfg}
 
 
+def as_typed(overrides: Any) -> list[str]:
+    """Return a list of overrides as typed: `${oc.env:KEY}` in one is not what KEY says."""
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in typed]
+
+
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested dicts as one, with keys joined by dots: `{"data.batch_size": 64}`."""
     flat: dict[str, Any] = {}

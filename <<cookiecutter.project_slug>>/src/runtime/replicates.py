@@ -23,7 +23,7 @@ class Replicates(Callback):
         varied = False
         for path in sorted(Path(config.hydra.sweep.dir).glob(f"*/{record.FILE}")):
             job = record.read(path.parent)
-            if job and job["status"] == "finished":
+            if job and job.get("status") == "finished":
                 setting = [o for o in job["overrides"] if not o.startswith(VARIED)]
                 varied = varied or len(setting) < len(job["overrides"])
                 groups[" ".join(setting)].append(job["metrics"])

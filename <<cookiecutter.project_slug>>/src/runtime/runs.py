@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src.runtime import console, distributed, record, signals, tracking
+from src.runtime.plain_config import as_typed
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects
@@ -92,7 +93,9 @@ def _begin(cfg: DictConfig, stack: ExitStack) -> None:
         "resumed": former["resumed"] + 1 if former else 0,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        "overrides": as_typed(HydraConfig.get().overrides.task)
+        if HydraConfig.initialized()
+        else [],
         "error": None,
     }
     record.write(run_dir, (former or fresh) | now)

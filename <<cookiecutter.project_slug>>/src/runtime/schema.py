@@ -4,7 +4,8 @@ Each field is MISSING: the values stand in `configs/`, this says what they may b
 fields into a configuration that stays open to further keys, since a project has keys of its own.
 """
 
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,15 +19,17 @@ class Paths:
     root_dir: str = MISSING
     data_dir: str = MISSING
     log_dir: str = MISSING
-    output_dir: str = MISSING
+    output_dir: str | None = MISSING  # null until Hydra knows: `--cfg job --resolve`
 
 
 @dataclass
 class Trainer:
     """The arguments of `lightning.pytorch.Trainer` that `config_base.yaml` sets."""
 
-    default_root_dir: str = MISSING
-    accelerator: str = MISSING
+    default_root_dir: str | None = MISSING
+    accelerator: str = field(
+        default=MISSING, metadata={"allowed": ("auto", "cpu", "gpu", "cuda", "mps", "tpu")}
+    )
     min_epochs: int | None = MISSING
     max_epochs: int | None = MISSING
 
@@ -58,6 +61,15 @@ class Eval(Run):
     """`eval.yaml`."""
 
     ckpt_path: str = MISSING
+
+
+def allowed(schema: Any = Train, prefix: str = "") -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield each key that takes certain values only, with the values."""
+    for entry in fields(schema):
+        if is_dataclass(entry.type):
+            yield from allowed(entry.type, f"{prefix}{entry.name}.")
+        elif values := entry.metadata.get("allowed"):
+            yield f"{prefix}{entry.name}", values
 
 
 def register() -> None:

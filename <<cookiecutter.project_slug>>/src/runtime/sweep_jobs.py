@@ -15,6 +15,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from src.runtime import cli, record
+from src.runtime.plain_config import as_typed
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Recorded:
                     "ended": _now(),
                     "host": socket.gethostname(),
                     "pid": os.getpid(),
-                    "overrides": list(job.overrides.task),
+                    "overrides": as_typed(job.overrides.task),
                     "mlflow_run_id": known.get("mlflow_run_id"),
                     "error": f"{type(error).__name__}: {line}",
                 }

@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import checkpoint_paths, cli, console, record, results, sweep_jobs
-from src.runtime.plain_config import flatten
+from src.runtime.plain_config import as_typed, flatten
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a name where there is no sweep."""
-        if name := results.settings(config.hydra.overrides.task).get("sweep_name"):
+        if name := results.settings(as_typed(config.hydra.overrides.task)).get("sweep_name"):
             raise SystemExit(f"Error: sweep_name={name} names a sweep. Add -m to make this one")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
