@@ -10,7 +10,6 @@ from tests.conftest import Project
 EXAMPLES = {
     "image_folder": [
         "src/data/image_folder_datamodule.py",
-        "src/data/image_files.py",
         "configs/data/image_folder.yaml",
         "configs/model/image_classifier.yaml",
         "configs/experiment/image_folder.yaml",

@@ -1,11 +1,13 @@
 """Pictures in folders: found, split, checked, and trained on."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from src.data import loading
 from src.data.image_files import ImageFiles
 from src.data.image_folder_datamodule import ImageFolderDataModule
 from src.train import train
@@ -102,3 +104,28 @@ def test_a_folder_is_trained_on(composed: Compose, folder: Path, tmp_path: Path)
     assert objects["model"].state_dict()["loss.weight"].tolist() == [1, 1, 2]
     drawn = {path.name for path in (tmp_path / "images").iterdir()}
     assert {"train_batch.png", "val_epoch_003.png"} <= drawn
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 3), (64, loading.MOST_WORKERS)])
+def test_files_are_decoded_by_as_many_workers_as_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    datamodule = ImageFolderDataModule("digits", 10, data_dir=str(tmp_path))
+    datamodule.prepare_data()
+    datamodule.setup()
+    loader = datamodule.train_dataloader()
+    assert loader.num_workers == workers
+    assert loader.persistent_workers
+    assert loader.pin_memory == torch.cuda.is_available()
+
+
+def test_each_default_of_the_loaders_can_be_overridden(folder: Path) -> None:
+    chosen = {"prefetch_factor": 7, "persistent_workers": False, "pin_memory": True}
+    datamodule = ImageFolderDataModule(str(folder), 3, num_workers=1, loader=chosen)
+    datamodule.setup()
+    loader = datamodule.train_dataloader()
+    assert loader.num_workers == 1
+    assert loader.prefetch_factor == 7
+    assert not loader.persistent_workers
+    assert loader.pin_memory

@@ -3,41 +3,21 @@
 import os
 from pathlib import Path
 
-import pytest
 import torch
 
-from src.data import loading
-from src.data.image_folder_datamodule import ImageFolderDataModule
 from src.data.in_memory import InMemoryImages
 from src.data.mnist_datamodule import MNISTDataModule
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 3), (64, loading.MOST_WORKERS)])
-def test_files_are_decoded_by_as_many_workers_as_there_are_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    datamodule = ImageFolderDataModule("digits", 10, data_dir=str(tmp_path))
-    datamodule.prepare_data()
+def test_each_default_can_be_overridden(mnist_dir: Path) -> None:
+    chosen = {"prefetch_factor": 7, "persistent_workers": False, "pin_memory": True}
+    datamodule = MNISTDataModule(str(mnist_dir), val_size=64, num_workers=1, loader=chosen)
     datamodule.setup()
     loader = datamodule.train_dataloader()
-    assert loader.num_workers == workers
-    assert loader.persistent_workers
-    assert loader.pin_memory == torch.cuda.is_available()
-
-
-def test_each_default_can_be_overridden(tmp_path: Path, mnist_dir: Path) -> None:
-    chosen = {"prefetch_factor": 7, "persistent_workers": False, "pin_memory": True}
-    files = ImageFolderDataModule("digits", 10, str(tmp_path), num_workers=1, loader=chosen)
-    files.prepare_data()
-    memory = MNISTDataModule(str(mnist_dir), val_size=64, num_workers=1, loader=chosen)
-    for datamodule in (files, memory):
-        datamodule.setup()
-        loader = datamodule.train_dataloader()
-        assert loader.num_workers == 1
-        assert loader.prefetch_factor == 7
-        assert not loader.persistent_workers
-        assert loader.pin_memory
+    assert loader.num_workers == 1
+    assert loader.prefetch_factor == 7
+    assert not loader.persistent_workers
+    assert loader.pin_memory
 
 
 def test_jobs_of_one_process_read_the_images_once_until_the_files_change(mnist_dir: Path) -> None:
