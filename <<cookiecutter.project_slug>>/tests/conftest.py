@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.runtime.identity import PROJECT_ROOT
@@ -46,6 +47,12 @@ def write_small_mnist(data_dir: Path) -> Path:
         write_idx(raw / f"{name}-images-idx3-ubyte", images)
         write_idx(raw / f"{name}-labels-idx1-ubyte", labels)
     return data_dir
+
+
+@pytest.fixture(autouse=True)
+def no_hydra_left_over() -> None:
+    """Begin each test as a fresh process does: no configuration of Hydra's own is set."""
+    HydraConfig.instance().cfg = None
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ SWEEPS: dict[str, list[Any]] = {
     "-m model.optimizer.lr=choice(0.1,0.2)": [0.1, 0.2],
     "hydra.mode=MULTIRUN model.optimizer.lr=0.1,0.2": [0.1, 0.2],
     "-m experiment=glob(mon_*) model.optimizer.lr=0.3": [0.3],
-    "common/search=lr_grid data.batch_size=8": [0.0005, 0.001, 0.002],
+    "-m common/search=lr_grid data.batch_size=8": [0.0005, 0.001, 0.002],
 }
 
 

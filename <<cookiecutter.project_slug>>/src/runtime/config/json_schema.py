@@ -2,6 +2,7 @@
 
 import ast
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ def write(folder: Path) -> list[Path]:
 def _node(content: DictConfig) -> dict[str, Any]:
     properties: dict[str, Any] = {"defaults": {"type": "array"}}
     target = content.get("_target_")
-    takes = signatures.signature(str(target)) if target else None
+    takes = None
+    if target:
+        with suppress(ImportError):  # of an extra that is not installed
+            takes = signatures.signature(str(target))
     for name, parameter in takes.parameters.items() if takes else ():
         properties[name] = {"anyOf": [INTERPOLATION, _value(parameter.annotation, parameter.file)]}
     for key in content:
