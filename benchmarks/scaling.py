@@ -58,9 +58,7 @@ COMPARISONS: dict[str, dict[str, Side]] = {
 def seconds(project: Path, side: Side) -> float:
     """Return the wall-clock time of one run of `src/train.py`."""
     with tempfile.TemporaryDirectory(dir=project) as logs:
-        overrides = [
-            o for o in side if not (o == "seed=0" and any("seed=range" in x for x in side))
-        ]
+        overrides = [o for o in side if not (o == "seed=0" and any("seed=range" in x for x in side))]
         command = [sys.executable, "src/train.py", *overrides, f"paths.log_dir={logs}"]
         if any("search" in o for o in side):
             command.append(f"hydra.sweeper.experiment_file={logs}/best.yaml")
