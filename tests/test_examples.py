@@ -1,5 +1,9 @@
-"""Deleting an example is deleting its files: what is left composes, and its tests find all."""
+"""Deleting an example is deleting its files: what is left composes, and its tests find all.
 
+`FULL=1 make test` runs all tests of what is left, some minutes for each example.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +11,7 @@ import pytest
 
 from tests.conftest import Project
 
+FULL = bool(os.environ.get("FULL"))
 EXAMPLES = {
     "image_folder": [
         "src/data/image_folder_datamodule.py",
@@ -63,4 +68,4 @@ def test_an_example_is_deleted_by_deleting_its_files(
     python = project.folder / ".venv" / "bin" / "python"
     rest.run(f"{python} -m ruff check . && {python} -m ty check --python {python.parents[1]}")
     rest.run(f"{python} src/check.py")
-    rest.run(f"{python} -m pytest --quiet -m 'not slow'")
+    rest.run(f"{python} -m pytest --quiet {'' if FULL else '--collect-only'}")
