@@ -11,7 +11,9 @@ DOCUMENTS = sorted(
     [*TEMPLATE.glob("*.md"), *TEMPLATE.glob("docs/*.md"), *TEMPLATE.glob("benchmarks/*.md")]
 )
 COMMAND = re.compile(r"^(?:uv run )?(python src/(?:train|eval)\.py\b[^#\n]*)", re.MULTILINE)
-UNSUITABLE = re.compile(r"[|&;$<>`]|PATH|\bID\b|NAME|\.\.\.|ckpt_path=|init_from=| --")
+UNSUITABLE = re.compile(
+    r"data=fashion|data=my_|[|&;$<>`]|PATH|\bID\b|NAME|\.\.\.|ckpt_path=|init_from=| --"
+)
 
 
 def commands() -> list[str]:

@@ -60,7 +60,7 @@ EXAMPLES = {
 def test_an_example_is_deleted_by_deleting_its_files(
     project: Project, tmp_path: Path, example: str
 ) -> None:
-    rest = Project(tmp_path / "rest", project.uv)
+    rest = Project(tmp_path / "rest", project.told)
     shutil.copytree(project.folder, rest.folder, ignore=shutil.ignore_patterns(".venv", "logs"))
     for name in EXAMPLES[example]:
         path = rest.folder / name

@@ -25,13 +25,13 @@ def test_values_files_and_sizes_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = explained("model/net=cnn", "model.optimizer.lr=0.5", "+trainer.max_steps=100")
     rows = [line.replace("│", " ").split() for line in lines]
     assert ["model.net.width", "32", "configs/model/net/cnn.yaml"] in rows
-    assert ["data.batch_size", "16", "configs/specialize/digits_mnist.yaml"] in rows
+    assert ["data.batch_size", "32", "configs/specialize/digits_mnist.yaml"] in rows
     assert ["model.optimizer.lr", "0.5", "command", "line:", "model.optimizer.lr=0.5"] in rows
     assert ["trainer.accelerator", "auto", "configs/common/config_base.yaml"] in rows
     told = {row[0]: " ".join(row[1:]) for row in rows if row}
     assert told["parameters"] == "94,186, of them 94,186 trained"
     assert told["batch"] == "(64, 1, 28, 28) -> (64, 10)"
-    assert told["steps"] == "82 an epoch, 100 at most in 10 epochs"
+    assert told["steps"] == "41 an epoch, 100 at most in 10 epochs"
     assert "weights 0.4, gradients 0.4, optimizer 0.7," in told["memory"]
 
 

@@ -112,6 +112,7 @@ SWEEPS: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_sweeps_run_a_job_for_each_value(tmp_path: Path) -> None:
     answers = typed(tmp_path, [line.split() for line in SWEEPS])
     for (line, values), answer in zip(SWEEPS.items(), answers, strict=True):

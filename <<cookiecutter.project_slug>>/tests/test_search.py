@@ -85,6 +85,7 @@ def states(search: Search) -> list[str]:
     return [trial.state.name for trial in search.trials]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_to_the_number_of_trials_in_all_and_writes_the_best(
     search: Search, tmp_path: Path
 ) -> None:

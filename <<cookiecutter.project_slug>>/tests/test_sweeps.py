@@ -87,6 +87,7 @@ def test_a_killed_job_keeps_its_number(toy: Toy) -> None:
     assert toy.ran() == ["1 2"]
 
 
+@pytest.mark.slow
 def test_joblib_skips_and_goes_on_as_well(toy: Toy) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -116,6 +117,7 @@ def test_two_processes_do_not_run_one_sweep(toy: Toy) -> None:
         first.communicate()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_again_and_again_does_each_job_once(toy: Toy) -> None:
     rng = random.Random(0)
     sweep = ("x=0,1,2,3,4,5,6,7", "seconds=0.3")
