@@ -52,7 +52,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "trainer.limit_train_batches": 10,
         "logger": None,
     },
-    "data=digits model=mnist": {"data.batch_size": 16},  # configs/specialize
+    "data=digits model=mnist": {"data.batch_size": 32},  # configs/specialize
     "data=digits model=mnist data.batch_size=32": {"data.batch_size": 32},
     "data=digits model=image_classifier": {"data.batch_size": 64},
 }
