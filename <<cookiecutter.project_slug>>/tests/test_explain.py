@@ -30,7 +30,7 @@ def test_values_files_and_sizes_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ["trainer.accelerator", "auto", "configs/common/config_base.yaml"] in rows
     told = {row[0]: " ".join(row[1:]) for row in rows if row}
     assert told["parameters"] == "94,186, of them 94,186 trained"
-    assert told["batch"] == "(64, 1, 28, 28) -> (64, 10)"
+    assert told["batch"] == "(32, 1, 28, 28) -> (32, 10)"
     assert told["steps"] == "41 an epoch, 100 at most in 10 epochs"
     assert "weights 0.4, gradients 0.4, optimizer 0.7," in told["memory"]
 
