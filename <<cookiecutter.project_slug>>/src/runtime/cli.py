@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import identity
-from src.runtime.config import errors, extras, guards, help_text, schema
+from src.runtime.config import completion, errors, extras, guards, help_text, schema
 from src.runtime.process import ranks
 
 identity.register()
@@ -41,6 +41,8 @@ def run(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     try:
+        if completion.is_asked(sys.argv):
+            return completion.answer(sys.argv, config_name, main)
         guards.check_overrides(sys.argv[1:])
         extras.check_plugins(sys.argv[1:])
         ranks.end_with_parent()
