@@ -21,6 +21,7 @@ from src.runtime.process.distributed import EqualBatches, share_exactly
 WITNESS = (sys.executable, "tests/witness.py", "+callbacks.witness._target_=tests.witness.Witness")
 SMALL = (
     "data=digits",
+    "data.batch_size=64",
     "seed=1",
     "trainer.max_epochs=1",
     "++trainer.limit_train_batches=3",
@@ -167,7 +168,7 @@ def test_processes_inside_a_joblib_job_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_takes_the_run_with_it(tmp_path: Path, victim: int) -> None:
-    command = [*WITNESS, *SMALL[:2], *SMALL[3:], "trainer.max_epochs=-1", "test=false"]
+    command = [*WITNESS, *SMALL[:3], *SMALL[4:], "trainer.max_epochs=-1", "test=false"]
     process = subprocess.Popen(
         [*command, f"paths.log_dir={tmp_path}", "~callbacks.early_stopping"],
         cwd=PROJECT_ROOT,
