@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,7 +38,7 @@ def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def seen(folder: Path) -> list[dict]:
+def seen(folder: Path) -> list[dict[str, Any]]:
     """Return what each rank wrote down."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rank_*.json"))]
 
