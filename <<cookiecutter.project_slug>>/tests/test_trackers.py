@@ -85,7 +85,8 @@ def test_wandb_offline(composed: Compose, tmp_path: Path, monkeypatch: pytest.Mo
     wandb = pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))  # nobody has logged in here
-    train(composed(*SMALL, "common/logger@logger=wandb"))
+    patient = "+logger.wandb.init_timeout=60"  # of a machine that has other work
+    train(composed(*SMALL, "common/logger@logger=wandb", patient))
     wandb.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     metrics: set[str] = set()
