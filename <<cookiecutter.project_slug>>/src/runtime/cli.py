@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -40,6 +41,8 @@ def run(
         arguments: called with the command line; returns what Hydra reads in its place.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
+    # Of `hydra/launcher`: that its keys are checked is what we want.
+    warnings.filterwarnings("ignore", ".*is validated against ConfigStore schema with the same")
     try:
         if completion.is_asked(sys.argv):
             return completion.answer(sys.argv, config_name, main)
