@@ -14,7 +14,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, lean_steps
+from src.runtime import console, lean_steps, signals
 from src.runtime.checkpoint.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoint.checkpoints import ConfigInCheckpoint
 from src.runtime.config.extras import check_installed
@@ -36,6 +36,7 @@ class Objects(TypedDict):
     trainer: Trainer
 
 
+@signals.deferred()
 def build(cfg: DictConfig) -> Objects:
     """Show the configuration, seed the random generators, and instantiate each part.
 

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import hydra_versions, identity
+from src.runtime import hydra_versions, identity, signals
 from src.runtime.checkpoint import checkpoint_paths
 from src.runtime.config import completion, errors, extras, guards, help_text, schema
 from src.runtime.process import ranks
@@ -51,19 +51,18 @@ def run(
             return completion.answer(sys.argv, config_name, main)
         if "--hydra-help" in sys.argv:
             sys.argv[1:] = ["--hydra-help"]  # for which Hydra would compose without the project
-        guards.check_overrides(sys.argv[1:])
-        extras.check_plugins(sys.argv[1:])
-        ranks.end_with_parent()
-        if arguments and not ranks.is_child():  # which gets what came of it
-            sys.argv[1:] = arguments(sys.argv[1:])
-        sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
-        main()
+        with signals.handled():
+            guards.check_overrides(sys.argv[1:])
+            extras.check_plugins(sys.argv[1:])
+            ranks.end_with_parent()
+            if arguments and not ranks.is_child():  # which gets what came of it
+                sys.argv[1:] = arguments(sys.argv[1:])
+            sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
+            main()
     except MISTAKES as error:
         if _traceback_wanted:
             raise
         _fail(errors.explain(error, lambda: compose(config_name)))
-    except KeyboardInterrupt:  # before the run has begun; later, it ends by `signals.Interrupted`
-        sys.exit(130)
     finally:
         if not _traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -72,17 +71,19 @@ def run(
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorate what `hydra.main` runs: check the configuration, then tell mistakes in a line.
 
-    In a sweep a mistake stays an exception: it is this job's, and the others go on.
+    In a sweep a mistake stays an exception: it is this job's, and the others go on. A signal that
+    comes while the run imports what it needs waits until it can be recorded.
     """
 
     @functools.wraps(function)
     def checked(cfg: DictConfig) -> Any:
         try:
-            guards.check_config(cfg)
-            for key in ("ckpt_path", "init_from"):
-                if cfg.get(key):
-                    checkpoint_paths.check(key, cfg[key])
-            return function(cfg)
+            with signals.deferred():
+                guards.check_config(cfg)
+                for key in ("ckpt_path", "init_from"):
+                    if cfg.get(key):
+                        checkpoint_paths.check(key, cfg[key])
+                return function(cfg)
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
                 raise

@@ -50,11 +50,11 @@ def recorded(cfg: DictConfig) -> Generator[Run]:
     run = Run()
     status, error = "failed", None
     with ExitStack() as stack:
-        stack.enter_context(signals.handled())
         stack.enter_context(distributed.one_job())
         _begin(cfg, stack)
         try:
-            yield run
+            with signals.handled():
+                yield run
             status = "finished"
         except (signals.Interrupted, KeyboardInterrupt) as reason:
             status, error = "killed", str(reason) or "KeyboardInterrupt"

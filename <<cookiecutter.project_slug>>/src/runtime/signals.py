@@ -28,22 +28,30 @@ class Interrupted(SystemExit):
 
 
 class Signals:
-    """What was received, and whether it can wait for the next checkpoint."""
+    """What was received, and whether it can wait: for the next checkpoint, say."""
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self.wait = False  # set by who will look at `received` and write a checkpoint
+        self.wait = False  # set by who will call `end_if_asked`
         self.former: dict[int, Any] = {}  # handlers, by the number of their signal
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Raise `Interrupted`; or, the first time, let a checkpoint be written before."""
+        """Raise `Interrupted`; or, the first time, let it wait if it can."""
         name = signal.Signals(number).name
-        if self.wait and self.received is None:
-            self.received = name
+        first, self.received = self.received is None, name
+        if self.wait and first:
             # Not the logger: the signal may have come while that was writing.
-            os.write(2, f"\n{name}: ends after a checkpoint; once more: ends at once\n".encode())
+            os.write(2, f"\n{name}: ends as soon as it can; once more: at once\n".encode())
             return
         raise Interrupted(name)
+
+    def end_if_asked(self) -> None:
+        """Raise `Interrupted` if a signal came that waits, or whose exception was lost.
+
+        Python drops those that arise in a `__del__`, say, and there is code that catches all.
+        """
+        if self.received:
+            raise Interrupted(self.received)
 
     def install(self) -> None:
         """Take over what `handled` took on, which Lightning takes for itself in `fit`."""
@@ -54,21 +62,56 @@ class Signals:
 current = Signals()
 
 
+def _leave_to_parent() -> None:
+    # Ctrl-C goes to the workers of a dataloader as well. Those that died of it would take the
+    # run with them, before its checkpoint.
+    for number in current.former:
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 @contextmanager
 def handled() -> Generator[None]:
     """Handle the signals inside the `with`, then put the former handlers back.
 
-    A handler that somebody else put there, such as a launcher on a cluster, stays.
+    A handler that somebody else put there, such as a launcher on a cluster, stays. One such `with`
+    may stand inside another: the signals of a process, and those of a run in it.
     """
     numbers = [getattr(signal, name) for name in EXIT_CODES if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # Python allows no handlers there
-    nobodys = (signal.SIG_DFL, signal.default_int_handler)
-    former = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in nobodys}
-    current.former, current.received, current.wait = former, None, False
+    free = (signal.SIG_DFL, signal.default_int_handler, current.handle)
+    former = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in free}
+    outer, current.former = current.former, former
+    current.wait = False
+    if not outer:
+        current.received = None
     current.install()
     try:
+        current.end_if_asked()
         yield
+        current.end_if_asked()
+    except SystemExit:  # which may be Lightning's own for SIGTERM
+        current.end_if_asked()
+        raise
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        current.former = outer
+
+
+@contextmanager
+def deferred() -> Generator[None]:
+    """Let a signal wait until the end of the `with`, or until `handled` begins inside it.
+
+    For imports: an exception that comes amid those of torch or NumPy can abort the process.
+    """
+    current.wait = True
+    try:
+        yield
+    finally:
+        current.wait = False
+    current.end_if_asked()

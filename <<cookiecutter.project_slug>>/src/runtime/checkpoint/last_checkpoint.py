@@ -80,6 +80,7 @@ class LastCheckpoint(Callback):
         """From now on a signal waits for a checkpoint."""
         self._note_saved(trainer)
         signals.current.install()
+        signals.current.end_if_asked()
         signals.current.wait = not self._off
         if self._loaded:
             self._resume(trainer)
@@ -182,8 +183,7 @@ class LastCheckpoint(Callback):
                     os.replace(self.path, self.dirpath / PREVIOUS)
                 os.replace(self.dirpath / NEXT, self.path)
             self._note_saved(trainer)
-        if signals.current.received:
-            raise signals.Interrupted(signals.current.received)
+        signals.current.end_if_asked()
 
     def _note_saved(self, trainer: Trainer) -> None:
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step

@@ -16,6 +16,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.utils._pytree import tree_map
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
+from src.runtime.config.plain_config import as_typed
 from src.runtime.process import ranks
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ def one_job() -> Generator[None]:
     argv, environ = list(sys.argv), {name: os.environ.get(name) for name in ENVIRONMENT}
     if ranks.global_rank() == 0:
         os.environ[ranks.RUN_DIR] = hydra.runtime.output_dir
-    job = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
-    sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *job, "hydra.mode=RUN"]
+    job = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
+    sys.argv[1:] = [*_flags(hydra), *as_typed(hydra.overrides.hydra), *job, "hydra.mode=RUN"]
     try:
         yield
     finally:
