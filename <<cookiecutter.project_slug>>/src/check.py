@@ -54,7 +54,7 @@ def faults(config_name: str, override: str) -> list[tuple[str, str]]:
         with open_dict(cfg):
             del cfg["hydra"]
     except cli.MISTAKES as error:
-        return [(file, errors.explain(error, lambda: cli.compose(config_name)))]
+        return [(file, errors.explain(error))]
     found = []
     composed_of = None
     for sentence in guards.faults(cfg):

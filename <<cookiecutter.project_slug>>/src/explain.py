@@ -75,7 +75,7 @@ def main() -> None:
     try:
         explain(sys.argv[1:], Console(soft_wrap=True))
     except cli.MISTAKES as error:
-        sys.exit(f"Error: {errors.explain(error, lambda: cli.compose('train'))}")
+        sys.exit(f"Error: {errors.explain(error)}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from src.runtime.process import ranks
 identity.register()
 schema.register()
 setup_globals()  # `${hydra:...}`, which Hydra forgets for --experimental-rerun
-hydra_versions.register_resolver("help", help_text.help_text, replace=True)
 
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
@@ -52,6 +51,8 @@ def run(
     try:
         if completion.is_asked(sys.argv):
             return completion.answer(sys.argv, config_name, main)
+        if {"--help", "-h"} & set(sys.argv):  # Hydra would read all files of all groups first
+            return print(help_text.help_text(config_name))
         if "--hydra-help" in sys.argv:
             sys.argv[1:] = ["--hydra-help"]  # for which Hydra would compose without the project
         with signals.handled():
@@ -65,7 +66,7 @@ def run(
     except MISTAKES as error:
         if _traceback_wanted:
             raise
-        _fail(errors.explain(error, lambda: compose(config_name)))
+        _fail(errors.explain(error))
     finally:
         if not _traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -90,8 +91,7 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
                 raise
-            name = str(HydraConfig.get().job.config_name)
-            _fail(errors.explain(error, lambda: compose(name)))
+            _fail(errors.explain(error))
 
     return checked
 

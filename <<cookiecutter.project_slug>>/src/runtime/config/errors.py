@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable
+import traceback
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -17,17 +17,9 @@ from omegaconf.errors import (
 from src.runtime.config.plain_config import flatten
 from src.runtime.config.signatures import did_you_mean, signature
 
-Compose = Callable[[], DictConfig]
 
-
-def explain(error: BaseException, compose_defaults: Compose) -> str:
-    """Return the text for a user's mistake.
-
-    Args:
-        error: what was raised.
-        compose_defaults: composes the configuration without overrides, for its keys; called only
-            where a key is not found.
-    """
+def explain(error: BaseException) -> str:
+    """Return the text for a user's mistake."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     text = str(error)
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
@@ -38,9 +30,9 @@ def explain(error: BaseException, compose_defaults: Compose) -> str:
             "draws them, hydra/sweeper=optuna, or write range(...) or choice(...)"
         )
     if absent := re.search(r"Could not delete from config\. '([^']+)' does not exist", text):
-        return f"~{absent[1]}: there is no such key to remove{_near(absent[1], compose_defaults)}"
+        return f"~{absent[1]}: there is no such key to remove{_near(absent[1], _composed(error))}"
     if unknown := re.search(r"Could not override '([^']+)'\.\s*\nTo append .*?use (.+)", text):
-        return _unknown_key(unknown[1], unknown[2], compose_defaults)
+        return _unknown_key(unknown[1], unknown[2], _composed(error))
     if isinstance(error, MissingConfigException) and error.options is not None:
         return _unknown_choice(error)
     if isinstance(cause, ValidationError) and (merged := re.search(r"override (\S+)", text)):
@@ -71,9 +63,16 @@ def unresolved(error: OmegaConfBaseException, key: str = "") -> str:
     return f"{key}: {reason}. Or give another value: {key}=VALUE"
 
 
-def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
+def _composed(error: BaseException) -> DictConfig:
+    """Return what Hydra had composed when an override did not fit; composing again takes long."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_apply_overrides_to_config":
+            return frame.f_locals["cfg"]
+    return OmegaConf.create({})
+
+
+def _unknown_key(key: str, append: str, cfg: DictConfig) -> str:
     parent, _, name = key.rpartition(".")
-    cfg = compose_defaults()
     node = OmegaConf.select(cfg, parent) if parent else cfg
     present = [str(k) for k in node if k != "hydra"] if isinstance(node, DictConfig) else []
     accepted = _accepted(node)
@@ -88,8 +87,8 @@ def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
     return f"{key}: there is no such key. {hint}\nTo add it as a new one: {append}"
 
 
-def _near(key: str, compose_defaults: Compose) -> str:
-    plain: Any = OmegaConf.to_container(compose_defaults(), resolve=False)
+def _near(key: str, cfg: DictConfig) -> str:
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
     keys = flatten(plain)
     parts = {".".join(k.split(".")[:depth]) for k in keys for depth in range(1, k.count(".") + 2)}
     return did_you_mean(key, parts)

@@ -28,4 +28,4 @@ def help_text(task: str) -> str:
         "Hydra's own: --hydra-help",
         f'Completion: eval "$(python src/{task}.py -sc install=bash)"   (or zsh; fish: | source)',
     ]
-    return "\n".join(lines).replace("$", "$$")  # Hydra takes it for a string.Template
+    return "\n".join(lines)
