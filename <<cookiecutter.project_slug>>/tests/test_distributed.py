@@ -184,7 +184,7 @@ def test_processes_inside_a_joblib_job_are_refused(tmp_path: Path) -> None:
         tmp_path, *WITNESS, *SMALL, "hydra.mode=MULTIRUN", "seed=1,2", "hydra/launcher=joblib"
     )
     assert result.returncode != 0
-    assert "cannot start its processes inside a job of JoblibLauncher" in result.stderr
+    assert "cannot start its processes inside a job of JoblibLauncher" in result.stdout
 
 
 def processes(tmp_path: Path) -> dict[str, psutil.Process]:

@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.data.digits_datamodule import DigitsDataModule
 from src.data.folds import split
-from src.runtime import record
+from src.runtime import hydra_versions, record
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.sweep.replicates import Replicates, summary
 
@@ -58,7 +58,7 @@ def test_a_sweep_over_folds_ends_with_a_line_a_setting(
             tmp_path / str(i), {"status": "finished", "overrides": overrides, "metrics": metrics}
         )
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(PROJECT_ROOT / "configs"), version_base=None):
+    with initialize_config_dir(str(PROJECT_ROOT / "configs"), **hydra_versions.INITIALIZE):
         overrides = ["common/search=kfold", f"hydra.sweep.dir={tmp_path}"]
         cfg = compose("train", overrides=overrides, return_hydra_config=True)
     assert cfg.hydra.sweeper.params["data.fold"] == "range(0,5)"

@@ -19,9 +19,9 @@ FUNCTION = """
 import os, sys, time
 sys.path[0] = {root!r}
 import hydra
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 
-@hydra.main(version_base=None, config_path={configs!r}, config_name="train")
+@hydra.main(config_path={configs!r}, config_name="train", **hydra_versions.MAIN)
 def main(cfg):
     lr = cfg.model.optimizer.lr
     time.sleep(cfg.get("sleep", 0))
