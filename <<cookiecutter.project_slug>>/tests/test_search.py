@@ -170,8 +170,8 @@ def test_hopeless_trials_are_pruned_and_the_best_one_runs(tmp_path: Path) -> Non
     common = ("data=digits", "trainer.accelerator=cpu", "common/logger@logger=none")
     command = [sys.executable, "src/train.py", *common, f"paths.log_dir={tmp_path}"]
     length = ["trainer.min_epochs=6", "trainer.max_epochs=6"]
-    searching = ["common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length, "-m"]
-    searching += [f"hydra.sweeper.experiment_file={file}"]
+    searching = ["common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length]
+    searching += ["hydra.mode=MULTIRUN", f"hydra.sweeper.experiment_file={file}"]
     try:
         subprocess.run([*command, *searching], cwd=PROJECT_ROOT, check=True)
         study = optuna.load_study(
