@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -46,7 +47,7 @@ def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def seen(folder: Path) -> list[dict]:
+def seen(folder: Path) -> list[dict[str, Any]]:
     """Return what each rank wrote down."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rank_*.json"))]
 

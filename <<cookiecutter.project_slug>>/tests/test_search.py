@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,9 +19,9 @@ FUNCTION = """
 import os, sys, time
 sys.path[0] = {root!r}
 import hydra
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 
-@hydra.main(version_base=None, config_path={configs!r}, config_name="train")
+@hydra.main(config_path={configs!r}, config_name="train", **hydra_versions.MAIN)
 def main(cfg):
     lr = cfg.model.optimizer.lr
     time.sleep(cfg.get("sleep", 0))
@@ -69,7 +70,7 @@ class Search:
         return output
 
     @property
-    def trials(self) -> list:
+    def trials(self) -> list[Any]:
         """All trials of the study."""
         url = f"sqlite:///{self.folder}/optuna/optuna.db"
         return optuna.load_study(study_name="mnist", storage=url).trials
