@@ -23,9 +23,9 @@ DIGITS = ("data=digits", "common/logger@logger=none", "common/callbacks@callback
 SHORT = (*DIGITS, "trainer.accelerator=cpu", "trainer.max_epochs=1", "test=false", "seed=0")
 STEPS = (  # the second epoch counts; the first one warms up
     *("data=digits", "common/logger@logger=csv", "common/callbacks@callbacks=none", "test=false"),
-    *("seed=0", "trainer.max_epochs=2", "++trainer.limit_val_batches=0"),
+    *("seed=0", "trainer.max_epochs=2", "++trainer.limit_val_batches=0", "model/scheduler=none"),
 )
-HEAVY = (*STEPS, "model/net=resnet18", "++trainer.limit_train_batches=4")
+HEAVY = (*STEPS, "model/net=resnet18", "++trainer.limit_train_batches=3")
 JOBS = ("-m", *SHORT, "trainer.max_epochs=10", "data.batch_size=64")  # a second or two each
 SEARCH = (  # the same ten trials on each side, to their ends
     *(*JOBS, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10"),

@@ -151,11 +151,7 @@ class OptunaSweeper(Sweeper):
         warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")
         if self.storage.startswith("sqlite:///"):
             Path(self.storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        beats: dict[str, Any] = {
-            "heartbeat_interval": trials.HEARTBEAT_SECONDS,
-            "grace_period": trials.GRACE_SECONDS,
-        }
-        storage = optuna.storages.RDBStorage(self.storage, **beats)
+        storage = trials.open_storage(self.storage)
         options = dict(self.sampler_options)
         sampler = getattr(optuna.samplers, SAMPLERS[self.sampler])
         settings: dict[str, Any] = {

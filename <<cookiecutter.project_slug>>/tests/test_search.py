@@ -41,6 +41,7 @@ SEARCH = (
     "hydra.sweeper.sampler=random",
     "hydra/job_logging=none",
 )
+PATIENT = "hydra.sweeper.max_failures=20"
 
 
 class Search:
@@ -116,7 +117,8 @@ def sgd(trial: "optuna.trial.FrozenTrial") -> bool:
 def test_two_processes_share_a_study_to_the_exact_number(search: Search, tmp_path: Path) -> None:
     workers = [search.start("+sleep=0.1", n_trials=9) for _ in range(2)]
     for worker in workers:
-        assert worker.wait() == 0
+        output, _ = worker.communicate()
+        assert worker.returncode == 0, output
     assert states(search).count("COMPLETE") == 9
     calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
     assert len({number for number, _ in calls}) == len(calls) == 9
@@ -125,7 +127,7 @@ def test_two_processes_share_a_study_to_the_exact_number(search: Search, tmp_pat
 
 @pytest.mark.slow
 def test_failed_trials_are_replaced_and_told(search: Search) -> None:
-    output = search.run("+fail_below=0.01", n_trials=4, returncode=1)
+    output = search.run("+fail_below=0.01", PATIENT, n_trials=4, returncode=1)
     assert states(search).count("COMPLETE") == 4
     assert states(search).count("FAIL") > 0
     assert "were replaced by others" in output
@@ -169,8 +171,8 @@ def test_hopeless_trials_are_pruned_and_the_best_one_runs(tmp_path: Path) -> Non
     common = ("data=digits", "trainer.accelerator=cpu", "common/logger@logger=none")
     command = [sys.executable, "src/train.py", *common, f"paths.log_dir={tmp_path}"]
     length = ["trainer.min_epochs=6", "trainer.max_epochs=6"]
-    searching = ["-m", "common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length]
-    searching += [f"hydra.sweeper.experiment_file={file}"]
+    searching = ["common/search=mnist_optuna", "hydra.sweeper.n_trials=12", *length]
+    searching += ["hydra.mode=MULTIRUN", f"hydra.sweeper.experiment_file={file}"]
     try:
         subprocess.run([*command, *searching], cwd=PROJECT_ROOT, check=True)
         study = optuna.load_study(

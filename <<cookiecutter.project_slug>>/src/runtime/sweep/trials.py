@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,30 @@ from hydra.core.utils import JobReturn, JobStatus
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.storages import RDBStorage
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20  # a trial without a heartbeat this long counts as dead
+RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new study
+
+
+def open_storage(url: str) -> "RDBStorage":
+    """Return the database of a study; it and its tables are made if they are not there.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: if the database cannot be reached or written.
+    """
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    beats: dict[str, Any] = {"heartbeat_interval": HEARTBEAT_SECONDS, "grace_period": GRACE_SECONDS}
+    for wait in RACE_SECONDS:
+        try:
+            return RDBStorage(url, **beats)
+        except SQLAlchemyError:  # another process makes the same tables at this moment
+            time.sleep(wait)
+    return RDBStorage(url, **beats)
 
 
 def ask(study: "Study", n_trials: int) -> "Trial | None":
