@@ -6,6 +6,7 @@ PROJECT is a baked project whose environment is active. The two sides of a compa
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -17,21 +18,31 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+SPEED = "speed/samples_per_second"
 DIGITS = ("data=digits", "common/logger@logger=none", "common/callbacks@callbacks=none")
 SHORT = (*DIGITS, "trainer.accelerator=cpu", "trainer.max_epochs=1", "test=false", "seed=0")
-HEAVY = (*DIGITS, "model/net=resnet18", "trainer.max_epochs=2", "test=false", "seed=0")
-SEARCH = ("-m", *SHORT, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10")
+STEPS = (  # the second epoch counts; the first one warms up
+    *("data=digits", "common/logger@logger=csv", "common/callbacks@callbacks=none", "test=false"),
+    *("seed=0", "trainer.max_epochs=2", "++trainer.limit_val_batches=0"),
+)
+HEAVY = (*STEPS, "model/net=resnet18", "++trainer.limit_train_batches=4")
+JOBS = ("-m", *SHORT, "trainer.max_epochs=10", "data.batch_size=64")  # a second or two each
+SEARCH = (  # the same ten trials on each side, to their ends
+    *(*JOBS, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10"),
+    *("hydra.sweeper.sampler=random", "callbacks.optuna_pruning=null"),
+)
 
 Side = tuple[str, ...]
 COMPARISONS: dict[str, dict[str, Side]] = {
-    "processes": {  # the same images, so half the batch for each of two
-        "1 process": (*HEAVY, "common/trainer@trainer=cpu", "data.batch_size=128"),
-        "2 processes": (*HEAVY, "common/trainer@trainer=ddp_sim", "data.batch_size=64"),
+    "processes": {  # of as many images each
+        f"{name}, {processes}": (*net, f"common/trainer@trainer={trainer}", "data.batch_size=64")
+        for name, net in {"ResNet-18": HEAVY, "dense net": STEPS}.items()
+        for processes, trainer in {"1 process": "cpu", "2 processes": "ddp_sim"}.items()
     },
     "joblib": {
-        "20 jobs, 1 worker": ("-m", *SHORT, "seed=range(0,20)", "hydra/launcher=basic"),
+        "20 jobs, 1 worker": (*JOBS, "seed=range(0,20)"),
         "20 jobs, joblib, 2 workers": (
-            *("-m", *SHORT, "seed=range(0,20)"),
+            *(*JOBS, "seed=range(0,20)"),
             *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
         ),
     },
@@ -55,23 +66,39 @@ COMPARISONS: dict[str, dict[str, Side]] = {
 }
 
 
-def seconds(project: Path, side: Side) -> float:
-    """Return the wall-clock time of one run of `src/train.py`."""
+def measured(project: Path, side: Side) -> tuple[float, float | None]:
+    """Return the seconds of one run of `src/train.py`, and its samples a second if it has them."""
     with tempfile.TemporaryDirectory(dir=project) as logs:
         seeds = any("seed=range" in o for o in side)
         overrides = [o for o in side if not (seeds and o == "seed=0")]
         command = [sys.executable, "src/train.py", *overrides, f"paths.log_dir={logs}"]
         if any("search" in o for o in side):
             command.append(f"hydra.sweeper.experiment_file={logs}/best.yaml")
-        start = time.perf_counter()
         # Several processes against one: a core each, or one process would take both cores.
         alone = {"OMP_NUM_THREADS": "1"} if any("trainer@trainer" in o for o in side) else {}
+        start = time.perf_counter()
         result = subprocess.run(
             command, cwd=project, capture_output=True, text=True, env=os.environ | alone
         )
+        taken = time.perf_counter() - start
         if result.returncode:
             sys.exit(f"{' '.join(command)}\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
-        return time.perf_counter() - start
+        rates: list[str] = []
+        for path in Path(logs).rglob("metrics.csv"):
+            with open(path, newline="") as file:
+                rates += [row.get(SPEED) or "" for row in csv.DictReader(file)]
+        return taken, next((float(rate) for rate in reversed(rates) if rate), None)
+
+
+def table(taken: dict[str, list[float]]) -> list[str]:
+    """Return a row for each side: the median of its runs, and the ratio to the first side."""
+    first = statistics.median(next(iter(taken.values())))
+    lines = ["| what | median | min | max | ratio to the first |", "|---|---|---|---|---|"]
+    for side, values in taken.items():
+        median = statistics.median(values)
+        row = [f"{x:.1f}" for x in (median, min(values), max(values))]
+        lines.append(f"| {side} | {' | '.join(row)} | {median / first:.2f} |")
+    return lines
 
 
 def main() -> None:
@@ -84,12 +111,14 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     for name in arguments.comparisons:
-        taken: dict[str, list[float]] = {side: [] for side in COMPARISONS[name]}
+        seconds: dict[str, list[float]] = {side: [] for side in COMPARISONS[name]}
+        rates: dict[str, list[float]] = {side: [] for side in COMPARISONS[name]}
         load = os.getloadavg()[0]
         for _ in range(arguments.repeat):
             for side, overrides in COMPARISONS[name].items():
-                taken[side].append(seconds(arguments.project.resolve(), overrides))
-        first = statistics.median(next(iter(taken.values())))
+                taken, rate = measured(arguments.project.resolve(), overrides)
+                seconds[side].append(taken)
+                rates[side] += [] if rate is None else [rate]
         lines = [
             f"# {name}: seconds from the command to its end",
             "",
@@ -97,17 +126,15 @@ def main() -> None:
             f"{load:.1f} from other work at the start, Python {platform.python_version()}, "
             f"n = {arguments.repeat}, {datetime.now():%Y-%m-%d}.",
             "",
-            "| what | median | min | max | ratio to the first |",
-            "|---|---|---|---|---|",
+            *table(seconds),
         ]
-        for side, times in taken.items():
-            median = statistics.median(times)
-            row = [f"{x:.1f}" for x in (median, min(times), max(times))]
-            lines.append(f"| {side} | {' | '.join(row)} | {median / first:.2f} |")
+        if all(rates.values()):
+            lines += ["", "Samples a second while training proper:", "", *table(rates)]
         text = "\n".join(lines) + "\n"
         print(text, flush=True)
         (results / f"scaling_{name}.md").write_text(text)
-        (results / f"scaling_{name}.json").write_text(json.dumps(taken, indent=2) + "\n")
+        both = {"seconds": seconds, "samples a second": rates}
+        (results / f"scaling_{name}.json").write_text(json.dumps(both, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,27 +7,27 @@ Hydra finds this module because it lies in `hydra_plugins`. It imports no Optuna
 """
 
 import logging
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from src.runtime.sweep import trials
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20  # a trial without a heartbeat this long counts as dead
 WAIT_SECONDS = 1.0  # between two looks at what the other processes of a study do
 
 SAMPLERS = {
@@ -110,17 +110,17 @@ class OptunaSweeper(Sweeper):
             raise ValueError(f"hydra/sweeper=optuna needs {error.name}: {command}") from error
         failures = in_a_row = 0
         while (free := self._free(study)) is not None:
-            asked = [self._ask(study) for _ in range(min(free, self.n_jobs))]
+            asked = [trials.ask(study, self.n_trials) for _ in range(min(free, self.n_jobs))]
             batch = [trial for trial in asked if trial is not None]
             if not batch:
                 time.sleep(WAIT_SECONDS)  # the last trials run in other processes
                 continue
             overrides = [[*fixed, *self._draw(t, space, fixed)] for t in batch]
-            with _Heartbeat(storage, batch, study):
+            with trials.Heartbeat(storage, batch, study):
                 assert self.launcher is not None
                 returns = self.launcher.launch(overrides, initial_job_idx=batch[0].number)
             for trial, result in zip(batch, returns, strict=True):
-                failed = self._tell(study, trial, result)
+                failed = trials.tell(study, trial, result)
                 failures, in_a_row = failures + failed, in_a_row + 1 if failed else 0
             if in_a_row >= self.max_failures:
                 raise ValueError(f"the search ends: {in_a_row} trials in a row failed (see above)")
@@ -144,8 +144,6 @@ class OptunaSweeper(Sweeper):
         return parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
 
     def _open_study(self) -> tuple["Study", Any]:
-        from pathlib import Path
-
         import optuna
 
         # Heartbeats are experimental, and recorded here, not in `Study.optimize`.
@@ -153,9 +151,11 @@ class OptunaSweeper(Sweeper):
         warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")
         if self.storage.startswith("sqlite:///"):
             Path(self.storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(
-            self.storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-        )
+        beats: dict[str, Any] = {
+            "heartbeat_interval": trials.HEARTBEAT_SECONDS,
+            "grace_period": trials.GRACE_SECONDS,
+        }
+        storage = optuna.storages.RDBStorage(self.storage, **beats)
         options = dict(self.sampler_options)
         sampler = getattr(optuna.samplers, SAMPLERS[self.sampler])
         settings: dict[str, Any] = {
@@ -186,53 +186,14 @@ class OptunaSweeper(Sweeper):
         done = states.count("COMPLETE") + states.count("PRUNED")
         return None if done >= self.n_trials else self.n_trials - done - states.count("RUNNING")
 
-    def _ask(self, study: "Study") -> "Trial | None":
-        """Begin a trial; None if another process began the last one at the same instant."""
-        from optuna.trial import TrialState
-
-        trial = study.ask()
-        before = study.get_trials(deepcopy=False)[: trial.number]
-        if sum(t.state != TrialState.FAIL for t in before) < self.n_trials:
-            return trial
-        study.tell(trial, state=TrialState.FAIL)
-        return None
-
     def _draw(self, trial: "Trial", space: Sequence[Override], fixed: Sequence[str]) -> list[str]:
-        drawn = [_suggest(trial, override) for override in space]
+        drawn = [trials.draw(trial, override) for override in space]
         for condition, params in self.when.items():
             if condition in drawn or condition in fixed:
-                drawn += [_suggest(trial, override) for override in self._parsed(params)]
+                drawn += [trials.draw(trial, override) for override in self._parsed(params)]
         return [*drawn, f"trial_number={trial.number}"]
 
-    def _tell(self, study: "Study", trial: "Trial", result: JobReturn) -> bool:
-        """Record how a trial ended; return whether it failed."""
-        from optuna.trial import TrialState
-
-        if result.status != JobStatus.COMPLETED:
-            log.error("Trial %d failed: %s", trial.number, result._return_value)
-            study.tell(trial, state=TrialState.FAIL)
-            return True
-        value = result.return_value
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        if len(values) != len(self.directions) or any(v is None or v != v for v in values):
-            log.error(
-                "Trial %d returned %s: set optimized_metric to %d metric(s), of numbers",
-                *(trial.number, value, len(self.directions)),
-            )
-            study.tell(trial, state=TrialState.FAIL)
-            return True
-        # By the callback that stopped it, in whatever process the trial ran:
-        pruned = "pruned" in study.get_trials(deepcopy=False)[trial.number].user_attrs
-        if pruned:
-            study.tell(trial, state=TrialState.PRUNED)
-        else:
-            study.tell(trial, values)
-        log.info("Trial %d %s: %s", trial.number, "pruned" if pruned else "completed", values)
-        return False
-
     def _report(self, study: "Study", fixed: Sequence[str]) -> None:
-        from pathlib import Path
-
         from src.runtime.sweep import study_report
 
         def is_group(name: str) -> bool:
@@ -241,56 +202,3 @@ class OptunaSweeper(Sweeper):
         assert self.config is not None
         folder, experiment = Path(self.config.hydra.sweep.dir), Path(self.experiment_file)
         study_report.write(study, folder, experiment, fixed, is_group)
-
-
-class _Heartbeat:
-    """Say that the trials of a batch are alive; fail them if the launcher raises."""
-
-    def __init__(self, storage: Any, trials: Sequence["Trial"], study: "Study") -> None:
-        self.storage, self.trials, self.study = storage, trials, study
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._beat, name="trial-heartbeat", daemon=True)
-
-    def _beat(self) -> None:
-        while True:
-            for trial in self.trials:
-                self.storage.record_heartbeat(trial._trial_id)
-            if self.over.wait(HEARTBEAT_SECONDS):
-                return
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
-        if kind is not None:
-            from optuna.trial import TrialState
-
-            for trial in self.trials:
-                self.study.tell(trial, state=TrialState.FAIL)
-
-
-def _suggest(trial: "Trial", override: Override) -> str:
-    """Draw a value for a sweep of Hydra's, and return the override that sets it."""
-    key, sweep = override.get_key_element(), override.value()
-    if isinstance(sweep, IntervalSweep):
-        low, high = sweep.start, sweep.end
-        assert low is not None
-        assert high is not None
-        whole = isinstance(low, int) and isinstance(high, int)
-        draw: Any = trial.suggest_int if whole else trial.suggest_float
-        value = draw(key, low, high, log="log" in sweep.tags)
-    elif isinstance(sweep, RangeSweep):
-        start, stop, step = sweep.start, sweep.stop, sweep.step
-        assert start is not None
-        assert stop is not None
-        whole = all(isinstance(x, int) for x in (start, stop, step))
-        last = start + step * (-(-(stop - start) // step) - 1)  # Hydra's range leaves out its end
-        draw_step: Any = trial.suggest_int if whole else trial.suggest_float
-        value = draw_step(key, start, last, step=step)
-    elif override.is_sweep_override():
-        value = trial.suggest_categorical(key, list(override.sweep_string_iterator()))
-    else:
-        value = override.get_value_element_as_str()
-    return f"{key}={value}"

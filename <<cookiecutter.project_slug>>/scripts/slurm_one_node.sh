@@ -14,7 +14,8 @@ fi
 mkdir -p "$folder/state" "$folder/spool"
 install -d -o munge -g munge -m 0755 /run/munge
 install -d -o munge -g munge -m 0700 /var/log/munge /var/lib/munge
-[ -S /run/munge/munge.socket.2 ] || runuser -u munge -- munged
+# A restarted container keeps the socket of a munged that is gone: ask it, do not look for it.
+timeout 5 munge --no-input >/dev/null 2>&1 || runuser -u munge -- munged --force
 
 memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)
 printf '%s\n' \
@@ -45,7 +46,8 @@ export SLURM_CONF="$folder/slurm.conf"
 [ -f "$folder/slurmctld.pid" ] && kill -0 "$(cat "$folder/slurmctld.pid")" 2>/dev/null || slurmctld
 [ -f "$folder/slurmd.pid" ] && kill -0 "$(cat "$folder/slurmd.pid")" 2>/dev/null || slurmd -N "$(hostname)"
 for _ in $(seq 60); do
-    sinfo --noheader --format=%T 2>/dev/null | grep -q idle && break
+    timeout 5 sinfo --noheader --format=%T 2>/dev/null | grep -q idle && exec sinfo
     sleep 1
 done
-sinfo
+echo "the node is not idle after a minute: see slurmctld.log and slurmd.log in $folder" >&2
+exit 1

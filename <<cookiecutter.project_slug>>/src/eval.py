@@ -16,7 +16,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 from src.runtime.checkpoint import checkpoint_config
 from src.runtime.identity import CONFIGS
 
@@ -44,7 +44,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     return run.metrics, objects
 
 
-@hydra.main(version_base=None, config_path=CONFIGS, config_name="eval")
+@hydra.main(config_path=CONFIGS, config_name="eval", **hydra_versions.MAIN)
 @cli.task
 def main(cfg: DictConfig) -> None:
     """Evaluate."""

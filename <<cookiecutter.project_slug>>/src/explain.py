@@ -3,6 +3,7 @@
 python src/explain.py experiment=mon_experience model.optimizer.lr=0.01
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -67,6 +68,10 @@ def main() -> None:
     if set(sys.argv[1:]) & {"-h", "--help"}:
         print(__doc__)
         return
+    # Nothing runs: Lightning need not say what this machine has, nor what else could be bought.
+    warnings_only = logging.StreamHandler()
+    warnings_only.setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[warnings_only])
     try:
         explain(sys.argv[1:], Console(soft_wrap=True))
     except cli.MISTAKES as error:

@@ -16,7 +16,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 from src.runtime.checkpoint import checkpoint_config
 from src.runtime.config.extras import check_export_installed
 from src.runtime.identity import CONFIGS
@@ -56,7 +56,7 @@ def export(cfg: DictConfig) -> Path:
     return output
 
 
-@hydra.main(version_base=None, config_path=CONFIGS, config_name="export")
+@hydra.main(config_path=CONFIGS, config_name="export", **hydra_versions.MAIN)
 @cli.task
 def main(cfg: DictConfig) -> None:
     """Export, and say how to use what was written."""

@@ -18,7 +18,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 from src.runtime.checkpoint import checkpoint_config
 from src.runtime.identity import CONFIGS
 from src.runtime.verb import prediction_files
@@ -59,7 +59,7 @@ def predict(cfg: DictConfig) -> tuple[list[Path], "Tensor"]:
     return paths, probabilities
 
 
-@hydra.main(version_base=None, config_path=CONFIGS, config_name="predict")
+@hydra.main(config_path=CONFIGS, config_name="predict", **hydra_versions.MAIN)
 @cli.task
 def main(cfg: DictConfig) -> None:
     """Predict, and exit with 1 if an image could not be read."""

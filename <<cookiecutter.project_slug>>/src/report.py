@@ -17,12 +17,12 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli, console
+from src.runtime import cli, console, hydra_versions
 from src.runtime.identity import CONFIGS
 from src.runtime.sweep import report, results
 
 
-@hydra.main(version_base=None, config_path=CONFIGS, config_name="report")
+@hydra.main(config_path=CONFIGS, config_name="report", **hydra_versions.MAIN)
 @cli.task
 def main(cfg: DictConfig) -> None:
     """Read, print, write."""

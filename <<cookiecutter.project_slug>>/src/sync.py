@@ -36,7 +36,7 @@ def upload(folder: Path, to: str | None) -> tuple[str, bool]:
     except Timeout:
         return "is still being delivered by the run itself", True
     except Exception as error:  # whatever the store, its driver or the network says
-        return f"not uploaded to {without_password(delivery.uri)}: {error}", False
+        return without_password(f"not uploaded to {delivery.uri}: {error}"), False
     return f"uploaded to {without_password(delivery.uri)}", True
 
 

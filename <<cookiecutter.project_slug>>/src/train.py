@@ -23,7 +23,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 import hydra
 from omegaconf import DictConfig
 
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 from src.runtime.checkpoint import resume
 from src.runtime.identity import CONFIGS
 from src.runtime.process import ranks
@@ -61,7 +61,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     return run.metrics, objects
 
 
-@hydra.main(version_base=None, config_path=CONFIGS, config_name="train")
+@hydra.main(config_path=CONFIGS, config_name="train", **hydra_versions.MAIN)
 @cli.task
 def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""

@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +67,23 @@ class Answer:
 
 
 def typed(log_dir: Path, lines: Sequence[Sequence[str]], **environment: str) -> list[Answer]:
-    """Return what comes of `python src/train.py ARGUMENTS`, for each list of arguments."""
-    given = [[*line, f"paths.log_dir={log_dir}"] for line in lines]
-    result = subprocess.run(
-        [sys.executable, "-c", DRIVER.replace("HEAVY", repr(HEAVY))],
-        cwd=PROJECT_ROOT,
-        env=os.environ | environment,
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    return [Answer(*answer) for answer in json.loads(result.stdout.splitlines()[-1])]
+    """Return what comes of `python src/train.py ARGUMENTS`, for each list of arguments.
+
+    Two processes share the lines: one types the first half, in order, the other the second.
+    """
+
+    def answers(lines: Sequence[Sequence[str]]) -> list[Answer]:
+        result = subprocess.run(
+            [sys.executable, "-c", DRIVER.replace("HEAVY", repr(HEAVY))],
+            cwd=PROJECT_ROOT,
+            env=os.environ | environment,
+            input=json.dumps([[*line, f"paths.log_dir={log_dir}"] for line in lines]),
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        return [Answer(*answer) for answer in json.loads(result.stdout.splitlines()[-1])]
+
+    half = len(lines) // 2
+    with ThreadPoolExecutor() as pool:
+        return [*chain.from_iterable(pool.map(answers, (lines[:half], lines[half:])))]

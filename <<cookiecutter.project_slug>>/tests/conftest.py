@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from src.runtime import hydra_versions
 from src.runtime.identity import PROJECT_ROOT
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for nets as small as these, more only wait
@@ -61,7 +62,7 @@ def composed(tmp_path: Path, mnist_dir: Path) -> Compose:
 
     def compose_small(*overrides: str, config_name: str = "train") -> DictConfig:
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(PROJECT_ROOT / "configs"), version_base=None):
+        with initialize_config_dir(str(PROJECT_ROOT / "configs"), **hydra_versions.INITIALIZE):
             return compose(
                 config_name,
                 overrides=[

@@ -30,6 +30,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.models.mnist_module import MNISTLitModule
+from src.runtime import hydra_versions
 from src.runtime.checkpoint import checkpoint_io
 from src.runtime.checkpoint.last_checkpoint import LastCheckpoint
 from src.runtime.identity import CONFIGS
@@ -90,7 +91,7 @@ class Campaign:
         logger = f"common/logger@logger={self.logger}"
         own = (*paths, f"paths.output_dir={run_dir}", logger, *RUN, *overrides)
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(CONFIGS), version_base=None):
+        with initialize_config_dir(str(CONFIGS), **hydra_versions.INITIALIZE):
             cfg = compose("train", overrides=list(own))
         if pid := os.fork():
             return pid

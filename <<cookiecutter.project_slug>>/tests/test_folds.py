@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src.data.digits_datamodule import DigitsDataModule
 from src.data.folds import split
-from src.runtime import record
+from src.runtime import hydra_versions, record
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.sweep.replicates import Replicates, summary
 
@@ -35,11 +35,11 @@ def test_folds_of_the_digits_leave_the_test_set_alone() -> None:
     for module in modules:
         module.setup()
     plain, first, second = ([m.data_train, m.data_val, m.data_test] for m in modules)
-    assert [len(part) for part in plain] == [1297, 250, 250]  # ty: ignore
-    assert [len(part) for part in first] == [1160, 387, 250]  # ty: ignore
-    assert torch.equal(first[2].images, plain[2].images)  # ty: ignore
-    assert torch.equal(first[2].images, second[2].images)  # ty: ignore
-    assert not torch.equal(first[1].images, second[1].images)  # ty: ignore
+    assert [len(part) for part in plain] == [1297, 250, 250]  # ty: ignore[invalid-argument-type]
+    assert [len(part) for part in first] == [1160, 387, 250]  # ty: ignore[invalid-argument-type]
+    assert torch.equal(first[2].images, plain[2].images)  # ty: ignore[missing-attribute]
+    assert torch.equal(first[2].images, second[2].images)  # ty: ignore[missing-attribute]
+    assert not torch.equal(first[1].images, second[1].images)  # ty: ignore[missing-attribute]
 
 
 def test_mean_and_deviation() -> None:
@@ -58,7 +58,7 @@ def test_a_sweep_over_folds_ends_with_a_line_a_setting(
             tmp_path / str(i), {"status": "finished", "overrides": overrides, "metrics": metrics}
         )
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(PROJECT_ROOT / "configs"), version_base=None):
+    with initialize_config_dir(str(PROJECT_ROOT / "configs"), **hydra_versions.INITIALIZE):
         overrides = ["common/search=kfold", f"hydra.sweep.dir={tmp_path}"]
         cfg = compose("train", overrides=overrides, return_hydra_config=True)
     assert cfg.hydra.sweeper.params["data.fold"] == "range(0,5)"

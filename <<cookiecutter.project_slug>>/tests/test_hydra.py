@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from src.runtime import identity
+from src.runtime import hydra_versions, identity
 from src.train import train
 from tests.command_line import Answer, typed
 from tests.conftest import SMALL, Compose
@@ -133,11 +133,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ans
         "resolve": "--cfg job --resolve",
         "info": "--info defaults",
         "help": "--help",
+        "hydra help": "--hydra-help seed=1",
         "plain": f"hydra.run.dir={log_dir}/plain",
         "verbose": f"hydra.run.dir={log_dir}/verbose hydra.verbose=true",
         "disabled": f"hydra.run.dir={log_dir}/disabled hydra/job_logging=disabled",
         "chdir": f"hydra.run.dir={log_dir}/chdir hydra.job.chdir=true",
-        "rerun": f"--experimental-rerun {log_dir}/plain/.hydra/config.pickle",
     }
     answers = typed(log_dir, [line.split() for line in lines.values()])
     return log_dir, dict(zip(lines, answers, strict=True))
@@ -168,6 +168,7 @@ def test_help_is_this_projects_own(asked: tuple[Path, dict[str, Answer]]) -> Non
     assert "plateau" in text
     assert "batch_size: 64" not in text  # what --cfg job is for
     assert not asked[1]["help"].imported
+    assert "--experimental-rerun" in asked[1]["hydra help"].out
 
 
 def test_logging_follows_the_flags(asked: tuple[Path, dict[str, Answer]]) -> None:
@@ -188,9 +189,11 @@ def test_a_job_can_work_in_its_own_folder(asked: tuple[Path, dict[str, Answer]])
 
 
 def test_a_run_is_repeated_from_its_pickle(asked: tuple[Path, dict[str, Answer]]) -> None:
-    _, answers = asked
-    assert answers["rerun"].code == 0, answers["rerun"].err
-    before, after = answers["plain"].jobs[0]["cfg"], answers["rerun"].jobs[0]["cfg"]
+    log_dir, answers = asked
+    pickle = "/.hydra/config.pickle" if hydra_versions.IS_1_3 else ""
+    (rerun,) = typed(log_dir, [["--experimental-rerun", f"{log_dir}/plain{pickle}"]])
+    assert rerun.code == 0, rerun.err
+    before, after = answers["plain"].jobs[0]["cfg"], rerun.jobs[0]["cfg"]
     del before["sweep_name"], after["sweep_name"]  # means something in a sweep only
     assert after == before
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +14,13 @@ from src.runtime.tracker.journal import Journal, read
 from src.train import train
 from tests.conftest import SMALL, Compose
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
 warnings.filterwarnings("ignore", module="mlflow")
 CANARY = "canary-4f1c9a"
+MLFLOW = (*SMALL, "common/logger@logger=mlflow")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
@@ -43,34 +49,22 @@ def test_the_journal_goes_on_behind_a_torn_record(tmp_path: Path) -> None:
     assert [record["n"] for record, _ in read(path)] == [0, 1]
 
 
-def test_a_run_is_found_in_mlflow_as_it_was_and_goes_on_there(
+def test_a_run_is_found_in_mlflow_as_it_was(
     composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow import MlflowClient
-
     monkeypatch.setenv("CANARY", CANARY)
-    uri = f"sqlite:///{tmp_path}/mlflow/mlflow.db"
-    mlflow = (*SMALL, "common/logger@logger=mlflow", "+token='${oc.env:CANARY}'", "tags=[blue]")
-    train(composed(*mlflow))
-    last = f"ckpt_path={tmp_path}/checkpoints/last.ckpt"
-    resumed = ("trainer.max_epochs=2", "logger.mlflow.log_model=false", "test=false", last)
-    train(composed(*mlflow, *resumed))
+    secret = ("+token='${oc.env:CANARY}'", "tags=[blue]")
+    train(composed(*MLFLOW, *secret, "logger.mlflow.log_model=false"))
 
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("<< cookiecutter.project_slug >>")
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id])
+    client, run = the_run(tmp_path)
     assert run.info.status == "FINISHED"
     assert run.data.params["data.batch_size"] == "64"
     assert run.data.params["token"] == "${oc.env:CANARY}"
     assert run.data.params["params/trainable"] == run.data.params["params/total"]
     assert run.data.params["device"] == "cpu"
     assert run.data.tags["blue"] == "true"
-    assert run.data.tags["changed.trainer.max_epochs"] == "2"
     wanted = {"test/acc", "lr-Adam", "speed/epoch_seconds", "speed/samples_per_second"}
     assert wanted <= run.data.metrics.keys()
-    history = client.get_metric_history(run.info.run_id, "val/acc")
-    assert [metric.step for metric in history] == [3, 7]
 
     files = [file.path for file in client.list_artifacts(run.info.run_id)]
     images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
@@ -78,20 +72,45 @@ def test_a_run_is_found_in_mlflow_as_it_was_and_goes_on_there(
     for name in ("val~predictions", "test~confusion_matrix", "test~worst_mistakes"):
         assert any(name in image for image in images), images
     assert run.inputs is not None
-    assert run.outputs is not None
     assert {(x.dataset.name, x.tags[0].value) for x in run.inputs.dataset_inputs} == {
         ("MNIST", stage) for stage in ("train", "val", "test")
     }
-    (model,) = (client.get_logged_model(out.model_id) for out in run.outputs.model_outputs)
-    assert model.status == "READY"
-    saved = Path(model.artifact_location.removeprefix("file://"))
-    assert "input_example.json" in {path.name for path in saved.iterdir()}
-    assert "signature" in (saved / "MLmodel").read_text()
     assert not any((tmp_path / "mlflow" / "files").iterdir()), (
         "what was delivered is kept no longer"
     )
     with_secret = [path for path in tmp_path.rglob("*") if path.is_file() and holds_canary(path)]
     assert not with_secret
+
+
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_in_mlflow_and_its_model_is_kept(
+    composed: Compose, tmp_path: Path
+) -> None:
+    train(composed(*MLFLOW))
+    last = f"ckpt_path={tmp_path}/checkpoints/last.ckpt"
+    resumed = ("trainer.max_epochs=2", "logger.mlflow.log_model=false", "test=false", last)
+    train(composed(*MLFLOW, *resumed))
+
+    client, run = the_run(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["changed.trainer.max_epochs"] == "2"
+    history = client.get_metric_history(run.info.run_id, "val/acc")
+    assert [metric.step for metric in history] == [3, 7]
+    assert run.outputs is not None
+    (model,) = (client.get_logged_model(out.model_id) for out in run.outputs.model_outputs)
+    assert model.status == "READY"
+    saved = Path(model.artifact_location.removeprefix("file://"))
+    assert "input_example.json" in {path.name for path in saved.iterdir()}
+    assert "signature" in (saved / "MLmodel").read_text()
+
+
+def the_run(log_dir: Path) -> tuple["MlflowClient", "Run"]:
+    """Return a client of the database in `log_dir`, and the one run in it."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{log_dir}/mlflow/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return client, run
 
 
 def holds_canary(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A run against a real MLflow server that dies, hangs and comes back: pytest -m server."""
+"""A run against a real MLflow server that dies, hangs, comes back, is looked at: -m server."""
 
 import csv
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
+from tests.browser import EXECUTABLE, browser
 
 pytestmark = [
     pytest.mark.server,
@@ -89,13 +90,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 class Training:
     """A run that logs each step, to MLflow and to a CSV file: the record to compare with."""
 
-    def __init__(self, tmp_path: Path, uri: str, *overrides: str) -> None:
+    def __init__(self, tmp_path: Path, uri: str, *overrides: str, callbacks: str = "none") -> None:
         self.logs = tmp_path / "logs"
         self.output = tmp_path / "output.txt"
         command = [
             *(sys.executable, "src/train.py", "data=digits", "data.batch_size=64"),
             *("trainer.accelerator=cpu", "trainer.max_epochs=-1", "+trainer.log_every_n_steps=1"),
-            *("common/callbacks@callbacks=none", "common/logger@logger=many_loggers"),
+            *(f"common/callbacks@callbacks={callbacks}", "common/logger@logger=many_loggers"),
             *(f"paths.log_dir={self.logs}", *overrides),
         ]
         with self.output.open("w") as output:
@@ -191,3 +192,25 @@ def test_what_could_not_be_delivered_is_uploaded_later_and_once(
         assert up.returncode == 0, up.stdout
         assert answer in up.stdout
     assert_every_metric_is_there_once(server.uri, training, "FINISHED")
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="needs Chromium")
+def test_the_page_of_a_run_shows_its_curves_and_images(server: Server, tmp_path: Path) -> None:
+    server.start()
+    limits = ("trainer.max_epochs=3", "logger.mlflow.patience=60")
+    training = Training(tmp_path, server.uri, *limits, callbacks="default")
+    training.end()
+    (state,) = training.logs.glob("train/runs/*/mlflow/state.json")
+    run = json.loads(state.read_text())
+    address = f"{server.uri}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    with browser(tmp_path / "profile") as page:
+        page.open(address)
+        for word in (run["run_id"], "val/acc", "speed/samples_per_second", "data.batch_size"):
+            page.wait_for(f"document.body.innerText.includes('{word}')")
+        page.open(f"{address}/model-metrics", height=4000)  # what is out of sight is not loaded
+        page.wait_for("document.querySelectorAll('.js-plotly-plot path.js-line').length >= 4")
+        for picture in ("test~confusion_matrix", "test~worst_mistakes"):
+            loaded = "image.complete && image.naturalWidth > 100"
+            images = "[...document.querySelectorAll('img')]"
+            found = f"image.src.includes('{picture}') && {loaded}"
+            page.wait_for(f"{images}.some(image => {found})")

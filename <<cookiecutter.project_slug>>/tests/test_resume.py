@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.runtime import instantiate, record
+from src.runtime import hydra_versions, instantiate, record
 from src.train import train
 from tests.conftest import SMALL, Compose
 from tests.killing import Killed
@@ -102,8 +102,8 @@ def allow_killing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a configuration call what stands in `tests.killing`."""
     allowed = (*instantiate.ALLOWED, "tests.killing.*")
     monkeypatch.setattr(instantiate, "ALLOWED", allowed)
-    for key in instantiate._WHITELIST:
-        monkeypatch.setitem(instantiate._WHITELIST, key, allowed)
+    for key in hydra_versions.INSTANTIATE:
+        monkeypatch.setitem(hydra_versions.INSTANTIATE, key, allowed)
 
 
 @pytest.fixture(scope="module")

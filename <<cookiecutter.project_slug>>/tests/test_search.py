@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,9 +19,9 @@ FUNCTION = """
 import os, sys, time
 sys.path[0] = {root!r}
 import hydra
-from src.runtime import cli
+from src.runtime import cli, hydra_versions
 
-@hydra.main(version_base=None, config_path={configs!r}, config_name="train")
+@hydra.main(config_path={configs!r}, config_name="train", **hydra_versions.MAIN)
 def main(cfg):
     lr = cfg.model.optimizer.lr
     time.sleep(cfg.get("sleep", 0))
@@ -68,7 +69,7 @@ class Search:
         return output
 
     @property
-    def trials(self) -> list:
+    def trials(self) -> list[Any]:
         """All trials of the study."""
         url = f"sqlite:///{self.folder}/optuna/optuna.db"
         return optuna.load_study(study_name="mnist", storage=url).trials
@@ -182,6 +183,23 @@ def test_hopeless_trials_are_pruned_and_the_best_one_runs(tmp_path: Path) -> Non
         subprocess.run(run, cwd=PROJECT_ROOT, check=True)
     finally:
         file.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_ax_searches_on_the_hydra_that_it_needs(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ax_sweeper")
+    small = ("data=digits", "trainer.accelerator=cpu", "trainer.max_epochs=1")
+    ours = ("common/logger@logger=none", "common/search=mnist_ax", f"paths.log_dir={tmp_path}")
+    command = [sys.executable, "src/train.py", "-m", *small, *ours]
+    command.append("hydra.sweeper.ax_config.max_trials=4")
+    subprocess.run(command, cwd=PROJECT_ROOT, check=True)
+    (sweep,) = (tmp_path / "train/multiruns").iterdir()
+    best = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
+    runs = [yaml.safe_load((sweep / f"{job}/.hydra/config.yaml").read_text()) for job in range(4)]
+    rates = [run["model"]["optimizer"]["lr"] for run in runs]
+    assert len(set(rates)) == 4
+    assert all(0.0001 <= rate <= 0.1 for rate in rates)
+    assert best["ax"]["model.optimizer.lr"] in rates
 
 
 def test_a_search_without_m_and_a_launcher_without_its_plugin_are_refused(

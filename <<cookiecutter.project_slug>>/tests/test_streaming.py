@@ -7,6 +7,12 @@ import torch
 
 from src.data.digits_datamodule import split_digits
 from src.data.streaming_datamodule import StreamingDataModule, write_shards
+from src.train import train
+from tests.conftest import SMALL, Compose
+from tests.killing import Killed
+from tests.test_resume import RUN, allow_killing, differences, end_of
+
+__all__ = ["allow_killing"]  # a fixture that holds here as well
 
 pytest.importorskip("litdata")
 pytestmark = pytest.mark.slow  # for LitData's import
@@ -55,3 +61,21 @@ def test_the_order_is_new_each_epoch_and_goes_on_amid_one(shards: Path) -> None:
 def test_shards_are_not_written_over(shards: Path) -> None:
     with pytest.raises(ValueError, match="holds shards already"):
         write_shards([], shards / "train")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_is_killed_amid_an_epoch_ends_like_one_that_is_not(
+    shards: Path, composed: Compose, tmp_path: Path, workers: int
+) -> None:
+    data = ("data=streaming", f"data.path={shards}", f"data.num_workers={workers}")
+
+    def run(folder: Path, *overrides: str) -> None:
+        paths = (f"paths.output_dir={folder}", f"paths.log_dir={folder}", "data.batch_size=128")
+        train(composed(*SMALL[1:], *RUN[len(SMALL) :], *data, *paths, *overrides))
+
+    run(tmp_path / "whole")
+    kill = "{_target_: tests.killing.KillAt, hook: on_train_batch_end, n: 15}"  # ten an epoch
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", f"++callbacks.kill={kill}")
+    run(tmp_path / "killed", f"ckpt_path={tmp_path}/killed/checkpoints/last.ckpt")
+    assert differences(end_of(tmp_path / "whole"), end_of(tmp_path / "killed")) == []

@@ -3,6 +3,7 @@
 import csv
 import logging
 import struct
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,30 @@ import yaml
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from src.runtime.config import extras
+from src.runtime.identity import PROJECT_ROOT
 from src.runtime.tracker.trackers import guarded
 from src.train import train
-from tests.conftest import SMALL, Compose
+from tests.conftest import SMALL as SMALL_RUN
+from tests.conftest import Compose
 
+SMALL = (*SMALL_RUN, "+token=${oc.env:CANARY}")
 METRICS = {"train/loss", "val/acc", "test/acc", "lr-Adam", "speed/samples_per_second"}
-PARAMETERS = {"data.batch_size", "params/total", "command", "host", "versions/torch"}
+PARAMETERS = {"data.batch_size", "params/total", "command", "host", "versions/torch", "token"}
 
 BLOCK = 32 * 1024
+CANARY = "canary-662607"
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    """Look for the environment's secret in all that a test has written and printed."""
+    monkeypatch.setenv("CANARY", CANARY)
+    yield
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+    assert CANARY not in "".join(capfd.readouterr())
 
 
 def test_csv(composed: Compose, tmp_path: Path) -> None:
@@ -68,7 +85,8 @@ def test_wandb_offline(composed: Compose, tmp_path: Path, monkeypatch: pytest.Mo
     wandb = pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))  # nobody has logged in here
-    train(composed(*SMALL, "common/logger@logger=wandb"))
+    patient = "+logger.wandb.init_timeout=60"  # of a machine that has other work
+    train(composed(*SMALL, "common/logger@logger=wandb", patient))
     wandb.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     metrics: set[str] = set()
@@ -86,6 +104,16 @@ def test_a_tracker_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="uv sync --extra tensorboard"):
         train(composed(*SMALL, "common/logger@logger=tensorboard"))
+
+
+def test_extras_that_are_named_are_there() -> None:
+    text = (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    optional = tomllib.loads(text)["project"]["optional-dependencies"]
+    there = {f"uv sync --extra {name}" for name in optional}
+    named = {extra for _, extra in extras.EXTRAS.values()}
+    named |= {extra for extra, modules in extras.EXPORTS.values() if modules}
+    commands = {command for _, command in extras.PLUGINS.values()} - {extras.PRE_RELEASE}
+    assert there >= {f"uv sync --extra {name}" for name in named} | commands
 
 
 class Failing(CSVLogger):

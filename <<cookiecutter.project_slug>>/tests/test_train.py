@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from src.eval import evaluate
 from src.runtime.identity import PROJECT_ROOT
 from src.train import train
 from tests.conftest import SMALL, Compose
 
+# What makes the data of an experiment small, where it has such a key.
+SMALL_DATA = {"val_size": 64, "dataset.per_package": 50}
 EXPERIMENTS = sorted(path.stem for path in (PROJECT_ROOT / "configs/experiment").glob("*.yaml"))
 
 
@@ -44,8 +47,9 @@ def test_every_experiment_runs(composed: Compose, experiment: str) -> None:
     cfg = composed(
         f"experiment={experiment}", "common/logger@logger=csv", "+trainer.fast_dev_run=true"
     )
-    if "val_size" in cfg.data:
-        cfg.data.val_size = 64  # the files of MNIST are small here
+    for key, size in SMALL_DATA.items():
+        if OmegaConf.select(cfg.data, key):
+            OmegaConf.update(cfg.data, key, size)
     metrics, _ = train(cfg)
     assert metrics
     assert all(torch.isfinite(value) for value in metrics.values())

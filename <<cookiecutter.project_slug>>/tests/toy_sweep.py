@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.runtime import cli, record
+from src.runtime import cli, hydra_versions, record
 
 CONFIG = {
     "task_name": "toy",
@@ -30,7 +30,7 @@ CONFIG = {
 ConfigStore.instance().store(name="toy", node=CONFIG)
 
 
-@hydra.main(version_base=None, config_path=None, config_name="toy")
+@hydra.main(config_path=None, config_name="toy", **hydra_versions.MAIN)
 def main(cfg: DictConfig) -> float:
     """Record a result as a run does."""
     hydra_config = HydraConfig.get()

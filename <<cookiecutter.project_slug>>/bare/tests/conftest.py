@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from src.runtime import hydra_versions
 from src.runtime.identity import PROJECT_ROOT
 
 Compose = Callable[..., DictConfig]
@@ -19,7 +20,7 @@ def composed(tmp_path: Path) -> Compose:
 
     def compose_small(*overrides: str, config_name: str = "train") -> DictConfig:
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(PROJECT_ROOT / "configs"), version_base=None):
+        with initialize_config_dir(str(PROJECT_ROOT / "configs"), **hydra_versions.INITIALIZE):
             return compose(
                 config_name,
                 overrides=[

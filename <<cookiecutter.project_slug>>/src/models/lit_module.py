@@ -76,7 +76,8 @@ class LitModule(LightningModule):
         inputs, targets = batch
         predictions = self(inputs)
         loss = self.loss(predictions, targets)
-        getattr(self, f"{stage}_loss").update(loss.detach(), len(targets))
+        # Once a sample: torchmetrics 1.9 ignores weights where it does not look for NaN.
+        getattr(self, f"{stage}_loss").update(loss.detach().expand(len(targets)))
         getattr(self, f"{stage}_metrics").update(predictions.detach(), targets)
         return loss
 

@@ -2,24 +2,29 @@
 
 import functools
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import identity, signals
-from src.runtime.config import errors, extras, guards, help_text, schema
+from src.runtime import hydra_versions, identity, signals
+from src.runtime.checkpoint import checkpoint_paths
+from src.runtime.config import completion, errors, extras, guards, help_text, schema
 from src.runtime.process import ranks
 
 identity.register()
 schema.register()
-OmegaConf.register_new_resolver("help", help_text.help_text, replace=True)
+setup_globals()  # `${hydra:...}`, which Hydra forgets for --experimental-rerun
+hydra_versions.register_resolver("help", help_text.help_text, replace=True)
 
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
@@ -40,7 +45,15 @@ def run(
         arguments: called with the command line; returns what Hydra reads in its place.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
+    if set(guards.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head -1` ends as `cat` would
+    # Of `hydra/launcher`: that its keys are checked is what we want.
+    warnings.filterwarnings("ignore", ".*is validated against ConfigStore schema with the same")
     try:
+        if completion.is_asked(sys.argv):
+            return completion.answer(sys.argv, config_name, main)
+        if "--hydra-help" in sys.argv:
+            sys.argv[1:] = ["--hydra-help"]  # for which Hydra would compose without the project
         with signals.handled():
             guards.check_overrides(sys.argv[1:])
             extras.check_plugins(sys.argv[1:])
@@ -70,11 +83,15 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             with signals.deferred():
                 guards.check_config(cfg)
+                for key in ("ckpt_path", "init_from"):
+                    if cfg.get(key):
+                        checkpoint_paths.check(key, cfg[key])
                 return function(cfg)
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
                 raise
-            _fail(str(error))
+            name = str(HydraConfig.get().job.config_name)
+            _fail(errors.explain(error, lambda: compose(name)))
 
     return checked
 
@@ -89,7 +106,7 @@ def compose(config_name: str, *overrides: str) -> DictConfig:
     from hydra import compose, initialize_config_dir
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(guards.CONFIGS), version_base=None):
+    with initialize_config_dir(str(guards.CONFIGS), **hydra_versions.INITIALIZE):
         return compose(config_name, overrides=list(overrides), return_hydra_config=True)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from itertools import islice
 from typing import Any
 
@@ -46,7 +47,7 @@ class FiniteLoss(Callback):
         Raises:
             ValueError: with the step, the batch, and the last good checkpoint.
         """
-        bad = not bool(torch.isfinite(loss).all())
+        bad = not math.isfinite(loss.item())
         if trainer.world_size > 1:  # all processes stop, or skip, together
             bad = trainer.strategy.reduce_boolean_decision(bad, all=False)
         if not bad:

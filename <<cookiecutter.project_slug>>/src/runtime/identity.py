@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 from dotenv import load_dotenv
-from omegaconf import OmegaConf
+
+from src.runtime import hydra_versions
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(PROJECT_ROOT / "configs")  # absolute: `python -m src.train` works as well
@@ -47,4 +48,4 @@ def register() -> None:
     if str(PROJECT_ROOT) not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), *paths]))
     # Cached: every `${run_id:}` of one configuration, and of all jobs of its sweep, is the same.
-    OmegaConf.register_new_resolver("run_id", new_run_id, use_cache=True, replace=True)
+    hydra_versions.register_resolver("run_id", new_run_id, use_cache=True, replace=True)

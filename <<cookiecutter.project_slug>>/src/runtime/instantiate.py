@@ -1,20 +1,13 @@
 """`_target_` nodes become objects, if `src/targets.py` allows them."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from hydra import utils
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from src.runtime import hydra_versions
 from src.targets import ALLOWED
-
-# From Hydra 1.4 on, `instantiate` takes the list itself, and warns without one.
-_WHITELIST: dict[str, Any] = (
-    {"_execution_whitelist_": ALLOWED}
-    if "_execution_whitelist_" in inspect.signature(utils.instantiate).parameters
-    else {}
-)
 
 
 def instantiate(node: DictConfig, **kwargs: Any) -> Any:
@@ -28,7 +21,7 @@ def instantiate(node: DictConfig, **kwargs: Any) -> Any:
     """
     for key, inner in nodes(node):
         check_allowed(str(inner["_target_"]), key)
-    return utils.instantiate(node, _convert_="all", **_WHITELIST, **kwargs)
+    return utils.instantiate(node, _convert_="all", **hydra_versions.INSTANTIATE, **kwargs)
 
 
 def nodes(config: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:

@@ -24,24 +24,35 @@ def find(value: str, log_dir: str | Path) -> Path:
     path = Path(value).expanduser()
     if path.is_file():
         return path
+    check("ckpt_path", value)
     if path.is_dir():
         run_dir: Path | None = path
     elif value in ("last", "best"):
         run_dir = record.newest(log_dir, lambda run_dir, _: any(_in(run_dir)))
-    elif is_mlflow_id(value):
+    else:
         run_dir = record.newest(log_dir, lambda _, entry: entry["mlflow_run_id"] == value)
         if run_dir is None:
             from src.runtime.tracker import mlflow_checkpoint
 
             return mlflow_checkpoint.download(value, log_dir)
-    else:
-        raise ValueError(f"ckpt_path={value} does not exist: give {FORMS}")
     if run_dir is None:
         raise ValueError(f"ckpt_path={value}: no run in {log_dir} has a checkpoint")
     found = next(newest_first(run_dir), None) if value == "last" else best(run_dir)
     if found is None:
         raise ValueError(f"ckpt_path={value}: there is no checkpoint in {run_dir}")
     return found
+
+
+def check(key: str, value: str) -> None:
+    """Refuse what can be no checkpoint, before anything heavy is imported.
+
+    Raises:
+        ValueError: if `value` is neither a path that exists nor one of the other forms.
+    """
+    path = Path(value).expanduser()
+    known = value in ("last", "best") or is_mlflow_id(value)
+    if not (known or path.is_file() or path.is_dir()):
+        raise ValueError(f"{key}={value} does not exist: give {FORMS}")
 
 
 def best(run_dir: Path) -> Path | None:

@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from src.runtime import hydra_versions
 from src.runtime.config.guards import CONFIGS
 
 
@@ -22,7 +23,7 @@ class Source(NamedTuple):
 def sources(config_name: str, overrides: Sequence[str]) -> list[Source]:
     """Return the files of a composition in Hydra's order: later ones override earlier ones."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base=None):
+    with initialize_config_dir(str(CONFIGS), **hydra_versions.INITIALIZE):
         defaults = (
             GlobalHydra.instance()
             .config_loader()

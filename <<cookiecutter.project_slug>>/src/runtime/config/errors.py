@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
+from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +14,8 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from src.runtime.config.signatures import signature
+from src.runtime.config.plain_config import flatten
+from src.runtime.config.signatures import did_you_mean, signature
 
 Compose = Callable[[], DictConfig]
 
@@ -30,6 +32,13 @@ def explain(error: BaseException, compose_defaults: Compose) -> str:
     text = str(error)
     if sweep := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return f"{sweep[1]} is several values. Sweep over them: -m {sweep[1]}"
+    if "does not support sweep type : INTERVAL" in text:
+        return (
+            "interval(...) has no list of values, which Hydra's own sweeper needs. Take one that "
+            "draws them, hydra/sweeper=optuna, or write range(...) or choice(...)"
+        )
+    if absent := re.search(r"Could not delete from config\. '([^']+)' does not exist", text):
+        return f"~{absent[1]}: there is no such key to remove{_near(absent[1], compose_defaults)}"
     if unknown := re.search(r"Could not override '([^']+)'\.\s*\nTo append .*?use (.+)", text):
         return _unknown_key(unknown[1], unknown[2], compose_defaults)
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -42,10 +51,24 @@ def explain(error: BaseException, compose_defaults: Compose) -> str:
         key = cause.full_key or cause.key
         return f"{key} has no value (???). Set it: {key}=VALUE"
     if isinstance(cause, InterpolationResolutionError):
-        return f"{cause.full_key}: {_first_line(cause)}. Set it: {cause.full_key}=VALUE"
+        return unresolved(cause)
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return " ".join(line.strip() for line in text.splitlines() if line.strip())
     return text
+
+
+def unresolved(error: OmegaConfBaseException, key: str = "") -> str:
+    """Return the text for an interpolation that cannot be resolved.
+
+    Args:
+        error: what OmegaConf raised.
+        key: the dotted key, which OmegaConf does not always know.
+    """
+    key = error.full_key or key or "the configuration"
+    reason = _first_line(error)
+    if variable := re.search(r"Environment variable '(.+)' not found", str(error)):
+        reason = f"the environment variable {variable[1]} is not set; .env can set it"
+    return f"{key}: {reason}. Or give another value: {key}=VALUE"
 
 
 def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
@@ -63,6 +86,13 @@ def _unknown_key(key: str, append: str, compose_defaults: Compose) -> str:
     else:
         hint = f"There is {', '.join(present) or 'none'}."
     return f"{key}: there is no such key. {hint}\nTo add it as a new one: {append}"
+
+
+def _near(key: str, compose_defaults: Compose) -> str:
+    plain: Any = OmegaConf.to_container(compose_defaults(), resolve=False)
+    keys = flatten(plain)
+    parts = {".".join(k.split(".")[:depth]) for k in keys for depth in range(1, k.count(".") + 2)}
+    return did_you_mean(key, parts)
 
 
 def _accepted(node: object) -> list[str]:

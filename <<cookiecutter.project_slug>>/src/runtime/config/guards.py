@@ -9,12 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import identity
-from src.runtime.config import logged_metrics, schema, signatures
+from src.runtime.config import errors, logged_metrics, schema, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
 CONFIGS = Path(identity.CONFIGS)
 PARTS = ("data", "model", "trainer", "callbacks", "logger")
-LOOKING = ("--cfg", "-c", "--info", "-i", "--help")  # and running nothing
+LOOKING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help")  # and running nothing
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 
@@ -58,7 +58,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         key = key.lstrip("+~")
-        if not equals or key.startswith("-"):
+        if not key or not equals or key.startswith("-"):
             continue
         is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
         if is_word and (word := _meant_as_group(key)):
@@ -108,18 +108,32 @@ def check_config(cfg: DictConfig) -> None:
 
 def faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each fault of a composed configuration, `???` apart."""
+    for key in map(str, cfg):
+        try:
+            cfg.get(key)
+        except OmegaConfBaseException as error:
+            yield errors.unresolved(error, key)
+            return
+    called: dict[str, DictConfig] = {}
     for group in PARTS:
         part = cfg.get(group)
         if isinstance(part, str):
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
-        elif part is not None:
-            yield from _shape_faults(part, group)
+            continue
+        try:
+            called |= nodes(part, group)
+        except OmegaConfBaseException as error:
+            yield errors.unresolved(error)
+            continue
+        if part is not None and group in ("data", "model", "trainer") and group not in called:
+            yield f"{group} has no _target_: choose a file of configs/{group}/"
     for key, values in schema.allowed():
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in values:
             near = signatures.did_you_mean(str(value), values)
             yield f"{key}={value} is none of {', '.join(values)}{near}. Set {key}=VALUE"
-    yield from _node_faults(cfg)
+    for key, node in called.items():
+        yield from _call_faults(key, node)
     yield from _metric_faults(cfg)
 
 
@@ -133,29 +147,16 @@ def missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from missing_keys(cfg[key], f"{name}.")
 
 
-def _shape_faults(part: DictConfig, group: str) -> Iterator[str]:
-    try:
-        keys = [key for key, _ in nodes(part, group)]
-    except OmegaConfBaseException as error:
-        yield f"{group}: {str(error).splitlines()[0]}"
+def _call_faults(key: str, node: DictConfig) -> Iterator[str]:
+    if any(missing_keys(node)):
         return
-    if group in ("data", "model", "trainer") and group not in keys:
-        yield f"{group} has no _target_: choose a file of configs/{group}/"
-
-
-def _node_faults(cfg: DictConfig) -> Iterator[str]:
-    for group in PARTS:
-        part = cfg.get(group)
-        if not isinstance(part, DictConfig) or list(_shape_faults(part, group)):
-            continue
-        for key, node in nodes(part, group):
-            if list(missing_keys(node)):
-                continue
-            try:
-                check_allowed(str(node["_target_"]), key)
-                yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
-            except (ValueError, OmegaConfBaseException) as error:
-                yield str(error).splitlines()[0]
+    try:
+        check_allowed(str(node["_target_"]), key)
+        yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
+    except OmegaConfBaseException as error:
+        yield errors.unresolved(error)
+    except ValueError as error:
+        yield str(error)
 
 
 def optimized_metrics(cfg: DictConfig) -> list[str]:

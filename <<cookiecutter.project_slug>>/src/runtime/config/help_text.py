@@ -25,6 +25,7 @@ def help_text(task: str) -> str:
         "",
         "Any other value: KEY=VALUE; +KEY=VALUE adds a key, ~KEY removes one.",
         "The configuration: --cfg job   Its files: --info defaults   Several jobs: -m",
-        "Hydra's own: --hydra-help   Completion: --shell-completion install=bash (zsh, fish)",
+        "Hydra's own: --hydra-help",
+        f'Completion: eval "$(python src/{task}.py -sc install=bash)"   (or zsh; fish: | source)',
     ]
     return "\n".join(lines).replace("$", "$$")  # Hydra takes it for a string.Template

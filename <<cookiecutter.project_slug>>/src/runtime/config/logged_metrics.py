@@ -6,7 +6,7 @@ So a name that is monitored or optimized, and never logged, is found before trai
 import ast
 import itertools
 
-from src.runtime.config import source
+from src.runtime.config import module_files, source
 from src.runtime.config.annotations import values_of
 
 
@@ -23,7 +23,7 @@ def logged_by(target: str) -> list[str] | None:
             if "site-packages" in found.file.parts:  # LightningModule itself logs nothing
                 return sorted(names)
             for function in ast.walk(definition):
-                if isinstance(function, source.Function):
+                if isinstance(function, module_files.Function):
                     for call in ast.walk(function):
                         names |= _logged(call, function, found)
             found = next(iter(source.bases(found)), None)
@@ -32,7 +32,7 @@ def logged_by(target: str) -> list[str] | None:
     return sorted(names) or None
 
 
-def _logged(call: ast.AST, function: source.Function, found: source.Found) -> set[str]:
+def _logged(call: ast.AST, function: module_files.Function, found: source.Found) -> set[str]:
     if not (isinstance(call, ast.Call) and ast.unparse(call.func) in ("self.log", "self.log_dict")):
         return set()
     given = [*call.args[:1], *(k.value for k in call.keywords if k.arg in ("name", "dictionary"))]
@@ -44,7 +44,7 @@ def _logged(call: ast.AST, function: source.Function, found: source.Found) -> se
     return names
 
 
-def _texts(key: ast.expr | None, function: source.Function, found: source.Found) -> list[str]:
+def _texts(key: ast.expr | None, function: module_files.Function, found: source.Found) -> list[str]:
     """Return the values that an expression can have; raise `Unreadable` if that is not told."""
     if isinstance(key, ast.Constant):
         return [str(key.value)]

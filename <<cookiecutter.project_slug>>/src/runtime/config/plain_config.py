@@ -8,6 +8,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from omegaconf.resolvers import oc
 
+from src.runtime import hydra_versions
+
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
     """Return `cfg` as dicts, lists and scalars, resolved, but for what the environment says.
@@ -54,8 +56,8 @@ def _environment_hidden() -> Generator[None]:
     def refuse(*_: str) -> None:
         raise LookupError("hidden")
 
-    OmegaConf.register_new_resolver("oc.env", refuse, replace=True)
+    hydra_versions.register_resolver("oc.env", refuse, replace=True)
     try:
         yield
     finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+        hydra_versions.register_resolver("oc.env", oc.env, replace=True)

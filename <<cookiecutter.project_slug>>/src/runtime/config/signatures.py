@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from src.runtime.config import source
+from src.runtime.config import module_files, source
 from src.runtime.config.annotations import described, fits
 
 # What Hydra keeps for itself.
@@ -91,19 +91,19 @@ def signature(target: str) -> Signature:
 
 
 def _read(found: source.Found) -> Signature:
-    if isinstance(found.node, source.Function):
+    if isinstance(found.node, module_files.Function):
         return _of_function(found.node, found.file, method=False)
     if not isinstance(found.node, ast.ClassDef) or found.node.decorator_list:
         raise source.Unreadable(found.file)  # a dataclass, say
     for statement in reversed(found.node.body):
-        if isinstance(statement, source.Function) and statement.name == "__init__":
+        if isinstance(statement, module_files.Function) and statement.name == "__init__":
             return _of_function(statement, found.file, method=True)
     for base in source.bases(found):
         return _read(base)
     raise source.Unreadable(found.file)
 
 
-def _of_function(node: source.Function, file: Path, method: bool) -> Signature:
+def _of_function(node: module_files.Function, file: Path, method: bool) -> Signature:
     positional = [*node.args.posonlyargs, *node.args.args][method:]
     required = {a.arg for a in positional[: len(positional) - len(node.args.defaults)]}
     pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)

@@ -5,14 +5,17 @@ Importing torch takes seconds; reading the definitions of a run's dozen targets 
 
 import ast
 import re
-from collections.abc import Iterator
-from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-Definition = ast.ClassDef | Function
+from src.runtime.config.module_files import (
+    Definition,
+    excerpt,
+    module_file,
+    package_file,
+    parse,
+    statements,
+)
 
 
 class Unreadable(Exception):
@@ -52,11 +55,11 @@ def lookup(file: Path, name: str, seen: frozenset[tuple[Path, str]] = frozenset(
         return None
     if file.suffix != ".py":
         raise Unreadable(file)
-    if node := _excerpt(file, name):
+    if node := excerpt(file, name):
         return Found(node, file)
     seen |= {(file, name)}
     unreadable = None
-    for statement in _statements(parse(file).body):
+    for statement in statements(parse(file).body):
         try:
             if found := _bound(statement, name, file, seen):
                 return found
@@ -76,7 +79,7 @@ def names_in(module: str) -> list[str]:
     if file is None or file.suffix != ".py":
         return []
     names: list[str] = []
-    for statement in _statements(parse(file).body):
+    for statement in statements(parse(file).body):
         if isinstance(statement, Definition):
             names.append(statement.name)
         elif isinstance(statement, ast.ImportFrom):
@@ -84,28 +87,10 @@ def names_in(module: str) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def module_file(module: str) -> Path | None:
-    """Return the file of a module, or None if there is none; its parents are not imported."""
-    first, *rest = module.split(".")
-    spec = PathFinder.find_spec(first) if first else None
-    if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin else None
-    places = spec.submodule_search_locations or []
-    return next((file for place in places if (file := _file(Path(place, *rest)))), None)
-
-
-@cache
-def parse(file: Path) -> ast.Module:
-    """Return the syntax tree of a Python file."""
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
 def whole_class(found: Found) -> ast.ClassDef | None:
     """Return a class with all its methods, or None if it is none."""
     name = getattr(found.node, "name", None)
-    for statement in _statements(parse(found.file).body):
+    for statement in statements(parse(found.file).body):
         if isinstance(statement, ast.ClassDef) and statement.name == name:
             return statement
     return None
@@ -155,56 +140,13 @@ def _imported(
     parts = statement.module.split(".") if statement.module else []
     if statement.level:
         package = file.parents[statement.level - 1]
-        source = _file(package.joinpath(*parts))
+        source = package_file(package.joinpath(*parts))
         inner = package.joinpath(*parts, name.partition(".")[0])
     else:
         source = module_file(".".join(parts))
         inner = source.parent / name.partition(".")[0] if source else Path()
     if source is None:
         raise Unreadable(file)
-    if "." in name and (module := _file(inner)):  # `from torch import nn`, then `nn.Module`
+    if "." in name and (module := package_file(inner)):  # `from torch import nn`, then `nn.Module`
         return lookup(module, name.partition(".")[2], seen)
     return lookup(source, name, seen)
-
-
-def _file(module: Path) -> Path | None:
-    files = (module / "__init__.py", module.with_name(f"{module.name}.py"))
-    return next((file for file in files if file.is_file()), None)
-
-
-def _excerpt(file: Path, name: str) -> Definition | None:
-    """Return a function, or a class with nothing but its `__init__`, of a module's top level.
-
-    Cut out as text, for parsing all of such a module as `lr_scheduler` would take longer than
-    all the rest. None if there is none, or if more of it counts: decorators, fields, bases.
-    """
-    source = file.read_text(encoding="utf-8")
-    start = re.search(rf"^(class|def|async def) {re.escape(name)}\b", source, re.MULTILINE)
-    if not start or source[: start.start()].rstrip().rpartition("\n")[2].startswith("@"):
-        return None
-    block = source[start.start() :]
-    if end := re.search(r"\n(?=[^\s)\]#])", block):
-        block = block[: end.start()]
-    if start[1] == "class":
-        head = re.match(r"class[^:]*:", block)
-        method = r"\n    def __init__(?:.*(?:\n|\Z))+?(?=    (?:def|@|async|class)\b|\Z)"
-        init = re.search(method, block)
-        if not head or not init:
-            return None
-        block = head[0] + init[0]
-    try:
-        (node,) = ast.parse(block).body
-    except (SyntaxError, ValueError):
-        return None
-    return node if isinstance(node, Definition) else None
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, those inside `if` and `try` too; the last one first."""
-    for statement in reversed(body):
-        yield statement
-        if isinstance(statement, ast.If | ast.Try):
-            handlers = getattr(statement, "handlers", [])
-            yield from _statements(
-                [*statement.body, *statement.orelse, *(s for h in handlers for s in h.body)]
-            )

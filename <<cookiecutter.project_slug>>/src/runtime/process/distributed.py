@@ -16,6 +16,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.utils._pytree import tree_map
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
+from src.runtime.config.plain_config import as_typed
 from src.runtime.process import ranks
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ def one_job() -> Generator[None]:
     argv, environ = list(sys.argv), {name: os.environ.get(name) for name in ENVIRONMENT}
     if ranks.global_rank() == 0:
         os.environ[ranks.RUN_DIR] = hydra.runtime.output_dir
-    job = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
-    sys.argv[1:] = [*_flags(hydra), *hydra.overrides.hydra, *job, "hydra.mode=RUN"]
+    job = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
+    sys.argv[1:] = [*_flags(hydra), *as_typed(hydra.overrides.hydra), *job, "hydra.mode=RUN"]
     try:
         yield
     finally:
@@ -150,7 +151,7 @@ class EqualBatches(BatchSampler):
         if not isinstance(self.sampler, DistributedSampler):
             yield from super().__iter__()
             return
-        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore
+        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore[invalid-argument-type]
         share = range(self.sampler.rank, total, processes)
         for i in range(len(self)):
             yield list(share[i * len(share) // len(self) : (i + 1) * len(share) // len(self)])
@@ -159,7 +160,7 @@ class EqualBatches(BatchSampler):
         """Number of batches, the same on each rank."""
         if not isinstance(self.sampler, DistributedSampler):
             return super().__len__()
-        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore
+        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore[invalid-argument-type]
         return -(-total // (processes * self.batch_size))
 
 

@@ -1,14 +1,15 @@
 """What a search found: a table, plots, and the best trial as an experiment that can be run."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
+
+from src.runtime import console
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -118,20 +119,27 @@ def _print(
     experiment_file: Path,
 ) -> None:
     names = sorted({name for trial in completed for name in trial.params})
-    table = Table("trial", "value", *names)
+    last = [re.split("[./]", name)[-1] for name in names]
+    titles = {n: n if last.count(part) > 1 else part for n, part in zip(names, last, strict=True)}
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     numbers = {trial.number for trial in best}
     ranked = sorted(
         completed, key=lambda t: (t.number not in numbers, sign * (t.values or [0.0])[0])
     )
-    for trial in ranked[:ROWS]:
-        cells = [str(trial.params.get(name, "")) for name in names]
-        table.add_row(str(trial.number), ", ".join(f"{v:.6g}" for v in trial.values or ()), *cells)
-    console = Console(soft_wrap=True)
-    console.print(table)
+    console.print_table(
+        [
+            {"trial": str(trial.number), "value": ", ".join(map(_shown, trial.values or ()))}
+            | {title: _shown(trial.params.get(name)) for name, title in titles.items()}
+            for trial in ranked[:ROWS]
+        ]
+    )
     states = [trial.state.name.lower() for trial in study.trials]
     counts = ", ".join(f"{states.count(s)} {s}" for s in ("complete", "pruned", "fail"))
-    console.print(f"{len(states)} trials: {counts}; table and plots in {folder}", highlight=False)
-    console.print(
-        f"Run the best one: python src/train.py experiment={experiment_file.stem}", highlight=False
-    )
+    print(f"{len(states)} trials: {counts}; table and plots in {folder}")
+    print(f"Run the best one: python src/train.py experiment={experiment_file.stem}")
+
+
+def _shown(value: Any) -> str:
+    if value is None:  # another trial's condition
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

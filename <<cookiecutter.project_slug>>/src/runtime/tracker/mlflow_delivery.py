@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def without_password(uri: str) -> str:
-    """Return an address fit to be written down."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    """Return an address, or a text with addresses in it, fit to be written down."""
+    return re.sub(r"//[^/@\s]*@", "//", uri)
 
 
 class Delivery:

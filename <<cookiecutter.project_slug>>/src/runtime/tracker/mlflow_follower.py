@@ -29,6 +29,14 @@ MAX_WAIT_SECONDS = 15.0  # between attempts at a store that is down
 log = logging.getLogger(__name__)
 
 
+class Discreet(logging.Formatter):
+    """Writes no password of an address into the log: MLflow's errors name the address in full."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback if there is one."""
+        return without_password(super().format(record))
+
+
 def follow(folder: Path, uri: str, patience: float, system_metrics: float) -> bool:
     """Deliver until the run has ended; return whether everything arrived."""
     closed = threading.Event()
@@ -51,7 +59,7 @@ def follow(folder: Path, uri: str, patience: float, system_metrics: float) -> bo
         except Exception as error:
             log.info("Not delivered: %s", error, exc_info=not failing)
             if not failing:
-                reason = str(error).replace(uri, without_password(uri)).splitlines()[0][:300]
+                reason = without_password(str(error)).splitlines()[0][:300]
                 _say(
                     f"MLflow at {without_password(uri)} does not take the records of this run "
                     f"({reason}). Training goes on; they are kept in {folder} until it does."
@@ -88,7 +96,9 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
     folder = Path(sys.argv[1])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Discreet("%(asctime)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     patience, system_metrics = map(float, sys.argv[2:])
     with FileLock(folder / "lock"):
         arrived = follow(folder, os.environ["MLFLOW_TRACKING_URI"], patience, system_metrics)

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src.runtime.config.plain_config import as_typed
 from src.runtime.tracker.journal import Record
 from src.runtime.tracker.mlflow_recorder import Recorder
 
@@ -75,7 +76,7 @@ class SweepRun(Callback):
         """End the parent."""
         self._status = "finished"
         if self._recorder is not None:
-            overrides = " ".join(config.hydra.overrides.task)
+            overrides = " ".join(as_typed(config.hydra.overrides.task))
             self._recorder.record({"params": {"overrides": overrides}})
         self._end()
 
