@@ -62,11 +62,11 @@ def allowing(task: Callable[..., Any]) -> Callable[..., Any]:
 
         @functools.wraps(checked)
         def job(cfg: DictConfig) -> Any:
-            from src.runtime import instantiate
+            from src.runtime import hydra_versions, instantiate
 
             instantiate.ALLOWED = (*instantiate.ALLOWED, "tests.*")  # ty: ignore[invalid-assignment]
-            for key in instantiate._WHITELIST:
-                instantiate._WHITELIST[key] = instantiate.ALLOWED
+            if not hydra_versions.IS_1_3:
+                hydra_versions.INSTANTIATE["_execution_whitelist_"] = instantiate.ALLOWED
             return checked(cfg)
 
         return job
