@@ -168,6 +168,7 @@ def test_a_real_run_tells_its_tracker_and_goes_on(
 
     again = Started(tmp_path, mnist_dir, "ckpt_path=last", f"trainer.max_epochs={epoch + 3}")
     assert again.process.wait(120) == 0
+    assert f"MLflow: goes on in the run {entry['mlflow_run_id']}" in again.output.read_text()
     (entry_now,) = [record.read(path) for path in run.found("train/runs/*")]
     assert entry_now is not None
     assert (entry_now["status"], entry_now["resumed"]) == ("finished", 1)
