@@ -106,7 +106,7 @@ class Started:
         paths = (f"paths.log_dir={log_dir}", f"paths.data_dir={data_dir}")
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "src/train.py", *paths, "trainer.accelerator=cpu", *overrides],
+                [sys.executable, "src/train.py", *overrides, *paths, "trainer.accelerator=cpu"],
                 cwd=PROJECT_ROOT,
                 stdout=output,
                 stderr=output,
