@@ -45,6 +45,11 @@ def test_loggers_are_swapped_in_a_word(project: Project) -> None:
         assert project.run(f"ls {run[1]}/{written}").stdout
 
 
+def test_a_few_faults_lose_nothing(project: Project) -> None:
+    campaign = "uv run python -m tests.faults --kills 5 --corruptions 3"  # `make faults`, shorter
+    assert "\n0 failures" in project.run(campaign).stdout
+
+
 def test_pip_installs_it_as_well(project: Project) -> None:
     command = "uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet --dry-run "
     project.run(command + "--no-deps --editable . && rm -r .pip")

@@ -118,7 +118,7 @@ class Campaign:
         return end
 
     def logged(self, run_dir: Path) -> dict[str, Any]:
-        """Return each metric of a run in MLflow, by step; but for those that measure time."""
+        """Return each metric of a run in MLflow, by step; but for time, and the machine's state."""
         from mlflow import MlflowClient
 
         from src.runtime import record
@@ -128,7 +128,7 @@ class Campaign:
         assert entry is not None
         history: dict[str, Any] = {}
         for name in client.get_run(entry["mlflow_run_id"]).data.metrics:
-            if "time" not in name and "second" not in name and "speed" not in name:
+            if not any(word in name for word in ("time", "second", "speed", "system/")):
                 points = client.get_metric_history(entry["mlflow_run_id"], name)
                 history[name] = {str(point.step): point.value for point in points}
         return history

@@ -42,9 +42,9 @@ Ends = dict[str, Any]  # of the jobs, by overrides
 def start(folder: Path, name: str) -> int:
     """Start a sweep, and return the number of its process."""
     process = os.fork()
+    os.setpgid(process, process)  # on both sides: a kill may come before the child does it
     if process:
         return process
-    os.setsid()
     log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

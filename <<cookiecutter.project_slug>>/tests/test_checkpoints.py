@@ -1,6 +1,7 @@
 """A checkpoint stands alone: what it holds, what is refused, and what can be made of it."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ def test_eval_says_what_overrides_change(
         cfg.data.batch_size = 16
     evaluate(cfg)
     assert "data.batch_size: 64 in the checkpoint, now 16" in caplog.text
+
+
+def test_eval_computes_as_precisely_as_training_did(
+    composed: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained, _ = train(composed(*SMALL, "seed=0", "+trainer.precision=bf16-mixed"))
+    overrides = (f"ckpt_path={tmp_path}", "+trainer.precision=32")
+    same, objects = evaluate(composed(overrides[0], config_name="eval"))
+    assert objects["trainer"].precision == "bf16-mixed"
+    assert same["test/loss"] == trained["test/loss"]
+    assert "trainer.precision" not in caplog.text
+    other, _ = evaluate(composed(*overrides, config_name="eval"))
+    assert other["test/loss"] != trained["test/loss"]
+    assert "trainer.precision: bf16-mixed in the checkpoint, now 32" in caplog.text
 
 
 class Bomb:
@@ -151,12 +166,26 @@ def test_weights_that_fit_are_taken_over_and_the_others_named(
         train(composed(*SMALL, f"init_from={run_dir / 'other.ckpt'}"))
 
 
+REAL_COMPILER = pytest.param(
+    "inductor",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for the CPU with g++"),
+    ],
+)
+
+
+@pytest.mark.parametrize("backend", ["eager", REAL_COMPILER])
 @pytest.mark.parametrize("compiled", [True, False])
 def test_compiling_leaves_no_trace_in_checkpoints(
-    composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+    composed: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compiled: bool,
+    backend: str,
 ) -> None:
     compile_net = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compile_net(net, backend="eager"))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compile_net(net, backend=backend))
     train(composed(*SMALL, "test=false", f"model.compile={compiled}"))
     ckpt_path = tmp_path / "checkpoints" / "last.ckpt"
     other = (f"model.compile={not compiled}", f"ckpt_path={ckpt_path}", "trainer.max_epochs=2")

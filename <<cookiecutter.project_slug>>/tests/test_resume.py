@@ -1,6 +1,7 @@
 """A run that was killed and resumed ends, bit by bit, like the run that was not."""
 
 import contextlib
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,40 @@ def test_a_killed_run_ends_like_one_that_was_not(
     last = killed / "checkpoints" / "last.ckpt"
     run(killed, f"ckpt_path={last if last.exists() else 'null'}")
     assert differences(not_killed[settings], end_of(killed)) == []
+
+
+def killed_run(composed: Compose, *overrides: str) -> None:
+    """Train, and be killed in the sixth batch."""
+    kill = "{_target_: tests.killing.KillAt, hook: on_train_batch_start, n: 6}"
+    with pytest.raises(Killed):
+        train(composed(*RUN, f"++callbacks.kill={kill}", *overrides))
+
+
+@pytest.mark.parametrize(("minutes", "written"), [("1e-9", True), ("60", False)])
+def test_minutes_between_two_checkpoints(
+    composed: Compose, tmp_path: Path, minutes: str, written: bool
+) -> None:
+    last_checkpoint = "callbacks.last_checkpoint"
+    intervals = (f"{last_checkpoint}.every_n_minutes={minutes}",)
+    killed_run(composed, f"{last_checkpoint}.every_n_steps=null", *intervals)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert last.exists() == written
+    if written:
+        assert torch.load(last, weights_only=True)["global_step"] == 5
+
+
+def test_the_rows_of_a_csv_file_survive_a_kill(composed: Compose, tmp_path: Path) -> None:
+    csv_file = ("common/logger@logger=csv", "++trainer.log_every_n_steps=1")
+
+    def losses(run_dir: Path) -> list[tuple[str, str]]:
+        with (run_dir / "csv" / "metrics.csv").open() as file:
+            rows = [(row["step"], row["train/loss_step"]) for row in csv.DictReader(file)]
+        return [row for row in rows if row[1]]
+
+    train(composed(*RUN, *csv_file, f"paths.output_dir={tmp_path / 'whole'}"))
+    killed_run(composed, *csv_file)
+    assert len(losses(tmp_path)) == 5
+    with (tmp_path / "csv" / "metrics.csv").open("a") as file:
+        file.write("0.5,7")  # half a row
+    train(composed(*RUN, *csv_file, f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"))
+    assert losses(tmp_path) == losses(tmp_path / "whole")

@@ -63,10 +63,20 @@ current = Signals()
 
 
 def _leave_to_parent() -> None:
-    # Ctrl-C goes to the workers of a dataloader as well. Those that died of it would take the
-    # run with them, before its checkpoint.
+    # Ctrl-C and the signals of a batch system go to the workers of a dataloader as well. Those
+    # that died of them would take the run with them, before its checkpoint.
     for number in current.former:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+        elif hasattr(signal, "sigwaitinfo"):  # torch sets a handler: it must not come to that
+            signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+            threading.Thread(target=_end_if_parent_says_so, daemon=True).start()
+
+
+def _end_if_parent_says_so() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,7 +14,7 @@ PARTS = ("data", "model")
 
 
 def arguments(given: Sequence[str]) -> list[str]:
-    """Store data and model of the checkpoint that is named as the config `checkpoint/config`.
+    """Store data, model and precision of the checkpoint that is named as `checkpoint/config`.
 
     So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
     its data altogether. Return the command line with the path of that checkpoint in it.
@@ -34,18 +34,19 @@ def arguments(given: Sequence[str]) -> list[str]:
 
 
 def completed(cfg: DictConfig) -> DictConfig:
-    """Return `cfg` with the file, the data and the model of its checkpoint filled in.
+    """Return `cfg` with the file, the data, model and precision of its checkpoint filled in.
 
-    Data and model that it has of its own stay.
+    What it has of its own stays.
     """
     cfg = cfg.copy()
     cfg.ckpt_path = str(checkpoint_paths.find(cfg.ckpt_path, cfg.paths.log_dir))
-    missing = [part for part in PARTS if not cfg.get(part)]
-    if missing:
-        parts = _parts(cfg.ckpt_path)
-        with open_dict(cfg):
-            for part in missing:
-                cfg[part] = OmegaConf.create(parts[part])
+    if all(cfg.get(part) for part in PARTS):
+        return cfg
+    parts = OmegaConf.create(_parts(cfg.ckpt_path))
+    with open_dict(cfg):
+        for part in PARTS:
+            cfg[part] = cfg.get(part) or parts[part]
+        cfg.trainer = OmegaConf.merge(parts.get("trainer", {}), cfg.get("trainer") or {})
     return cfg
 
 
@@ -53,4 +54,5 @@ def _parts(path: str | Path) -> dict[str, Any]:
     from src.runtime.checkpoint import checkpoints
 
     config = checkpoints.load(path)[checkpoints.CONFIG_KEY]
-    return {part: config[part] for part in PARTS}
+    precision = {k: v for k, v in config.get("trainer", {}).items() if k == "precision"}
+    return {part: config[part] for part in PARTS} | ({"trainer": precision} if precision else {})

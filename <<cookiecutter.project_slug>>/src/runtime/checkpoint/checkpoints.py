@@ -34,15 +34,13 @@ class ConfigInCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say what differs from the configuration that the checkpoint was written under."""
-        parts = ("data", "model")  # what evaluation takes from the checkpoint
+        parts = ("data.", "model.", "trainer.precision")  # what evaluation takes from it
         if trainer.state.fn == TrainerFn.FITTING:
-            parts = ("data", "model", "trainer", "callbacks", "seed")
-        before, after = (
-            flatten({part: config.get(part) for part in parts})
-            for config in (checkpoint.get(CONFIG_KEY, {}), self.plain_config)
-        )
+            parts = ("data.", "model.", "trainer.", "callbacks.", "seed")
+        before = flatten(checkpoint.get(CONFIG_KEY, {}))
+        after = flatten(self.plain_config)
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
+            if key.startswith(parts) and before.get(key) != after.get(key):
                 log.warning(
                     "%s: %s in the checkpoint, now %s", key, before.get(key), after.get(key)
                 )

@@ -76,6 +76,8 @@ class Recorder:
             "started": known.get("started", now()),
             "uri": without_password(self.uri),
         }
+        if run_id := read_json(self.folder / "state.json").get("run_id"):
+            log.info("MLflow: goes on in the run %s", run_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "run.json", identity | self._description)
 
