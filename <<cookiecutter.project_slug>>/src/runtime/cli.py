@@ -24,6 +24,8 @@ from src.runtime.process import ranks
 identity.register()
 schema.register()
 setup_globals()  # `${hydra:...}`, which Hydra forgets for --experimental-rerun
+# Of `hydra/launcher`: that its keys are checked is what we want.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
 
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
@@ -46,8 +48,6 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     if set(guards.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head -1` ends as `cat` would
-    # Of `hydra/launcher`: that its keys are checked is what we want.
-    warnings.filterwarnings("ignore", ".*is validated against ConfigStore schema with the same")
     try:
         if completion.is_asked(sys.argv):
             return completion.answer(sys.argv, config_name, main)
