@@ -26,7 +26,7 @@ STEPS = (  # the second epoch counts; the first one warms up
     *("seed=0", "trainer.max_epochs=2", "++trainer.limit_val_batches=0"),
 )
 HEAVY = (*STEPS, "model/net=resnet18", "++trainer.limit_train_batches=4")
-JOBS = ("-m", *SHORT, "trainer.max_epochs=20", "data.batch_size=64")  # some seconds each
+JOBS = ("-m", *SHORT, "trainer.max_epochs=10", "data.batch_size=64")  # a second or two each
 SEARCH = (  # the same ten trials on each side, to their ends
     *(*JOBS, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10"),
     *("hydra.sweeper.sampler=random", "callbacks.optuna_pruning=null"),

@@ -31,5 +31,5 @@ print(f"""
 
     cd {SLUG}
     uv run python src/train.py experiment=mon_experience
-    uv run pytest
+    uv run pytest -n auto
 """)

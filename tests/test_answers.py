@@ -6,7 +6,7 @@
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 @contextmanager
-def baked() -> Iterator[Path]:
+def baked() -> Generator[Path]:
     """Bake into a folder of its own, and remove it afterwards."""
     with tempfile.TemporaryDirectory() as output:
         yield Path(cookiecutter(str(TEMPLATE), output_dir=output, default_config=True))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
@@ -29,6 +30,8 @@ def main() -> None:
         print(f"MLflow's page: {without_password(uri)}", flush=True)
         webbrowser.open(uri)
         return
+    if find_spec("mlflow") is None:
+        sys.exit("Error: MLflow is not installed: uv sync --extra mlflow")
     if not uri and not DATABASE.exists():
         sys.exit("Error: no run has been logged to MLflow yet: python src/train.py")
     store = uri or f"sqlite:///{DATABASE}"

@@ -26,7 +26,7 @@ class Animals(LightningDataModule):
             self.class_names = ("cat", "dog", "a very long name of a class")
             self.mean, self.std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Return 9 images with their labels; the last label is wrong."""
         labels = torch.arange(9) % 3
         images = -torch.ones(9, 3, 12, 16)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -46,7 +47,7 @@ def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def seen(folder: Path) -> list[dict]:
+def seen(folder: Path) -> list[dict[str, Any]]:
     """Return what each rank wrote down."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rank_*.json"))]
 
@@ -183,7 +184,7 @@ def test_processes_inside_a_joblib_job_are_refused(tmp_path: Path) -> None:
         tmp_path, *WITNESS, *SMALL, "hydra.mode=MULTIRUN", "seed=1,2", "hydra/launcher=joblib"
     )
     assert result.returncode != 0
-    assert "cannot start its processes inside a job of JoblibLauncher" in result.stderr
+    assert "cannot start its processes inside a job of JoblibLauncher" in result.stdout
 
 
 def processes(tmp_path: Path) -> dict[str, psutil.Process]:

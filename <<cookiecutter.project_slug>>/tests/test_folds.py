@@ -35,11 +35,11 @@ def test_folds_of_the_digits_leave_the_test_set_alone() -> None:
     for module in modules:
         module.setup()
     plain, first, second = ([m.data_train, m.data_val, m.data_test] for m in modules)
-    assert [len(part) for part in plain] == [1297, 250, 250]  # ty: ignore
-    assert [len(part) for part in first] == [1160, 387, 250]  # ty: ignore
-    assert torch.equal(first[2].images, plain[2].images)  # ty: ignore
-    assert torch.equal(first[2].images, second[2].images)  # ty: ignore
-    assert not torch.equal(first[1].images, second[1].images)  # ty: ignore
+    assert [len(part) for part in plain] == [1297, 250, 250]  # ty: ignore[invalid-argument-type]
+    assert [len(part) for part in first] == [1160, 387, 250]  # ty: ignore[invalid-argument-type]
+    assert torch.equal(first[2].images, plain[2].images)  # ty: ignore[missing-attribute]
+    assert torch.equal(first[2].images, second[2].images)  # ty: ignore[missing-attribute]
+    assert not torch.equal(first[1].images, second[1].images)  # ty: ignore[missing-attribute]
 
 
 def test_mean_and_deviation() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,7 +69,7 @@ class Search:
         return output
 
     @property
-    def trials(self) -> list:
+    def trials(self) -> list[Any]:
         """All trials of the study."""
         url = f"sqlite:///{self.folder}/optuna/optuna.db"
         return optuna.load_study(study_name="mnist", storage=url).trials

@@ -33,7 +33,7 @@ def test_a_csv_is_trained_on_and_its_scale_kept(
     )
     metrics, objects = train(cfg)
     assert metrics["test/r2"] > 0.9
-    best = objects["trainer"].checkpoint_callback.best_model_path  # ty: ignore
+    best = objects["trainer"].checkpoint_callback.best_model_path  # ty: ignore[missing-attribute]
     scale = torch.load(best, weights_only=True)["TabularDataModule"]
     assert scale["target_mean"] == pytest.approx(table["price"].mean(), rel=0.05)
     again, _ = evaluate(composed(f"ckpt_path={best}", config_name="eval"))

@@ -3,6 +3,7 @@
 import csv
 import logging
 import struct
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from src.runtime.config import extras
+from src.runtime.identity import PROJECT_ROOT
 from src.runtime.tracker.trackers import guarded
 from src.train import train
 from tests.conftest import SMALL as SMALL_RUN
@@ -102,6 +104,16 @@ def test_a_tracker_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="uv sync --extra tensorboard"):
         train(composed(*SMALL, "common/logger@logger=tensorboard"))
+
+
+def test_extras_that_are_named_are_there() -> None:
+    text = (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    optional = tomllib.loads(text)["project"]["optional-dependencies"]
+    there = {f"uv sync --extra {name}" for name in optional}
+    named = {extra for _, extra in extras.EXTRAS.values()}
+    named |= {extra for extra, modules in extras.EXPORTS.values() if modules}
+    commands = {command for _, command in extras.PLUGINS.values()} - {extras.PRE_RELEASE}
+    assert there >= {f"uv sync --extra {name}" for name in named} | commands
 
 
 class Failing(CSVLogger):

@@ -3,9 +3,11 @@
 python tests/witness.py +callbacks.witness._target_=tests.witness.Witness OVERRIDES
 """
 
+import functools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
 
-from src import targets  # noqa: E402
+from src.runtime import cli  # noqa: E402
 
 
 class Witness(Callback):
@@ -51,8 +54,28 @@ class Witness(Callback):
         (folder / f"rank_{trainer.global_rank}.json").write_text(json.dumps(self.seen))
 
 
+def allowing(task: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `cli.task` for jobs that may be witnessed, in whatever process a launcher starts."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        checked = task(function)
+
+        @functools.wraps(checked)
+        def job(cfg: DictConfig) -> Any:
+            from src.runtime import hydra_versions, instantiate
+
+            instantiate.ALLOWED = (*instantiate.ALLOWED, "tests.*")  # ty: ignore[invalid-assignment]
+            if not hydra_versions.IS_1_3:
+                hydra_versions.INSTANTIATE["_execution_whitelist_"] = instantiate.ALLOWED
+            return checked(cfg)
+
+        return job
+
+    return decorate
+
+
 if __name__ == "__main__":
-    targets.ALLOWED += ("tests.*",)  # ty: ignore[invalid-assignment]
+    cli.task = allowing(cli.task)  # ty: ignore[invalid-assignment]
     script = ROOT / "src" / "train.py"
     names = {"__name__": "__main__", "__file__": str(script), "__package__": None}
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

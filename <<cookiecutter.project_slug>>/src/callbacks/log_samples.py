@@ -28,7 +28,7 @@ class LogSamples(Callback):
             return
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            images = pl_module.sample(self.num_images).cpu()  # ty: ignore
+            images = pl_module.sample(self.num_images).cpu()  # ty: ignore[not-callable]
         low, high = images.min(), images.max()
         blank = [""] * len(images)
         grid = draw_grid((images - low) / (high - low), blank, blank, columns=8)

@@ -113,15 +113,15 @@ class ImageFolderDataModule(LightningDataModule):
         self.data_val = ImageFiles(sets["val"], self.transform)
         self.data_test = ImageFiles(sets["test"], self.transform)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, in a new order each epoch."""
         return self._dataloader(self.data_train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation batches, always in the same order."""
         return self._dataloader(self.data_val)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
 
@@ -137,7 +137,7 @@ class ImageFolderDataModule(LightningDataModule):
         """Take them from there."""
         self.class_names = tuple(state_dict["class_names"])
 
-    def _dataloader(self, dataset: ImageFiles | None, shuffle: bool = False) -> DataLoader:
+    def _dataloader(self, dataset: ImageFiles | None, shuffle: bool = False) -> DataLoader[Any]:
         assert dataset is not None, "setup() comes first"
         return DataLoader(
             dataset,

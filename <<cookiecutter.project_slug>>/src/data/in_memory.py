@@ -119,7 +119,9 @@ class InMemoryDataModule(LightningDataModule):
         one = InMemoryImages(pixels.movedim(-1, 1), torch.zeros(1), self.mean, self.std)
         return one[0][0]
 
-    def _dataloader(self, dataset: Dataset[Batch] | None, shuffle: bool = False) -> DataLoader:
+    def _dataloader(
+        self, dataset: Dataset[Batch] | None, shuffle: bool = False
+    ) -> DataLoader[Batch]:
         assert dataset is not None, "setup() comes first"
         return DataLoader(
             dataset,

@@ -80,6 +80,18 @@ class StreamingDataModule(LightningDataModule):
     def _dataloader(self, part: str, shuffle: bool = False) -> "StreamingDataLoader":
         from litdata import StreamingDataLoader, StreamingDataset
 
+        class Loader(StreamingDataLoader):
+            """Ends an epoch with its last batch; LitData's, only once it is asked for one more.
+
+            Lightning does not ask, and after a resume the next epoch would then have no batches.
+            """
+
+            def __iter__(self) -> Any:
+                for batch in super().__iter__():
+                    if self._num_samples_yielded_streaming >= len(self) * (self.batch_size or 1):
+                        self.restore = False
+                    yield batch
+
         dataset = StreamingDataset(
             f"{self.path}/{part}",
             shuffle=shuffle,
@@ -87,7 +99,7 @@ class StreamingDataModule(LightningDataModule):
             seed=self.seed,
             max_cache_size=self.cache_size,
         )
-        return StreamingDataLoader(
+        return Loader(
             dataset,
             batch_size=self.batch_size,
             num_workers=self.num_workers,

@@ -51,9 +51,9 @@ class TabularDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.scale: dict[str, Tensor] = {}
-        self.data_train: Dataset | None = None
-        self.data_val: Dataset | None = None
-        self.data_test: Dataset | None = None
+        self.data_train: Dataset[Any] | None = None
+        self.data_val: Dataset[Any] | None = None
+        self.data_test: Dataset[Any] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check, split and standardise once."""
@@ -91,19 +91,19 @@ class TabularDataModule(LightningDataModule):
         """Take over the scale of a checkpoint."""
         self.scale = state_dict
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, in a new order each epoch."""
         return self._dataloader(self.data_train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation batches, always in the same order."""
         return self._dataloader(self.data_val)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
 
-    def _dataloader(self, dataset: Dataset | None, shuffle: bool = False) -> DataLoader:
+    def _dataloader(self, dataset: Dataset[Any] | None, shuffle: bool = False) -> DataLoader[Any]:
         assert dataset is not None, "setup() comes first"
         return DataLoader(
             dataset, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers

@@ -1,7 +1,7 @@
 """Text classification: a corpus and a tokenizer, each chosen by config, in padded batches."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -108,19 +108,19 @@ class TextDataModule(LightningDataModule):
         texts, labels = zip(*batch, strict=True)
         return self.tokenizer(texts), torch.tensor(labels)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, in a new order each epoch."""
         return self._dataloader(self.data_train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation batches, always in the same order."""
         return self._dataloader(self.data_val)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
 
-    def _dataloader(self, dataset: Texts | None, shuffle: bool = False) -> DataLoader:
+    def _dataloader(self, dataset: Texts | None, shuffle: bool = False) -> DataLoader[Any]:
         assert dataset is not None, "setup() comes first"
         return DataLoader(
             dataset,

@@ -1,7 +1,7 @@
 """A generative adversarial network: two nets, two optimizers, each stepped by hand."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -63,7 +63,7 @@ class GANLitModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Step the discriminator, then the generator."""
         images, _ = batch
-        generator_optimizer, discriminator_optimizer = self.optimizers()  # ty: ignore
+        generator_optimizer, discriminator_optimizer = self.optimizers()  # ty: ignore[not-iterable]
         made = self.sample(len(images))
 
         self.toggle_optimizer(discriminator_optimizer)
@@ -100,7 +100,7 @@ class GANLitModule(LightningModule):
         is_made = torch.arange(len(both), device=both.device) >= len(images)
         return (is_made[distances.argmin(dim=1)] == is_made).float().mean()
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list]:
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
         """Build one optimizer for each net."""
         return [
             self.generator_optimizer(self.generator.parameters()),

@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -45,6 +46,8 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
     if set(guards.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head -1` ends as `cat` would
+    # Of `hydra/launcher`: that its keys are checked is what we want.
+    warnings.filterwarnings("ignore", ".*is validated against ConfigStore schema with the same")
     try:
         if completion.is_asked(sys.argv):
             return completion.answer(sys.argv, config_name, main)

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 EXTRAS = {
     "TensorBoardLogger": ("tensorboard", "tensorboard"),
     "WandbLogger": ("wandb", "wandb"),
-    "CometLogger": ("comet_ml", "comet"),
     "JournalMLFlowLogger": ("mlflow", "mlflow"),
 }
 
@@ -55,8 +54,12 @@ def check_installed(targets: Iterable[str]) -> None:
             )
 
 
-# By the format of src/export.py: the modules that it needs.
-EXPORTS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "mlflow": ("mlflow",)}
+# By the format of src/export.py: the extra of pyproject.toml, and the modules that it needs.
+EXPORTS = {
+    "onnx": ("export", ("onnx", "onnxscript", "onnxruntime")),
+    "torch_export": ("", ()),
+    "mlflow": ("mlflow", ("mlflow",)),
+}
 
 
 def check_export_installed(format: str) -> None:
@@ -67,8 +70,9 @@ def check_export_installed(format: str) -> None:
     """
     if format not in EXPORTS:
         raise ValueError(f"format={format} is unknown: choose one of {', '.join(EXPORTS)}")
-    if missing := [module for module in EXPORTS[format] if find_spec(module) is None]:
+    extra, modules = EXPORTS[format]
+    if missing := [module for module in modules if find_spec(module) is None]:
         raise ValueError(
             f"format={format} needs {', '.join(missing)}, which is not installed. Install it: "
-            f"uv sync --extra export   (without uv: pip install {' '.join(missing)})"
+            f"uv sync --extra {extra}   (without uv: pip install {' '.join(missing)})"
         )

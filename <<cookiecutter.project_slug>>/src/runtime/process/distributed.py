@@ -151,7 +151,7 @@ class EqualBatches(BatchSampler):
         if not isinstance(self.sampler, DistributedSampler):
             yield from super().__iter__()
             return
-        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore
+        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore[invalid-argument-type]
         share = range(self.sampler.rank, total, processes)
         for i in range(len(self)):
             yield list(share[i * len(share) // len(self) : (i + 1) * len(share) // len(self)])
@@ -160,7 +160,7 @@ class EqualBatches(BatchSampler):
         """Number of batches, the same on each rank."""
         if not isinstance(self.sampler, DistributedSampler):
             return super().__len__()
-        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore
+        total, processes = len(self.sampler.dataset), self.sampler.num_replicas  # ty: ignore[invalid-argument-type]
         return -(-total // (processes * self.batch_size))
 
 
