@@ -5,7 +5,7 @@ UV_PATH = PATH="$(abspath $(dir $(UV))):$$PATH"
 SLUG = my_ml_project
 ACCELERATOR ?= cpu
 
-.PHONY: demo test lowest check fix bench clean
+.PHONY: demo test lowest next check fix bench clean
 
 demo: $(UV) ## bake the defaults into demo/ and train experiment=mon_experience there
 	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
@@ -23,6 +23,10 @@ check: $(UV) ## lint, format, types, links in documents; the project as it lies;
 lowest: $(UV) ## the baked project's tests, on the oldest versions that it allows
 	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
 	cd demo/$(SLUG) && $(UV_PATH) $(MAKE) lowest
+
+next: $(UV) ## the baked project's tests, on the pre-releases of Hydra and OmegaConf
+	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
+	cd demo/$(SLUG) && $(UV_PATH) $(MAKE) test-next
 
 fix: $(UV) ## format, and mend what can be mended
 	$(UV) run --quiet ruff format --no-cache .
