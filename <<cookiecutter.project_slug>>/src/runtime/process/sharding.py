@@ -60,6 +60,7 @@ def shard(model: nn.Module, mesh: "DeviceMesh", min_parameters: int) -> None:
     for part in reversed(list(model.modules())):
         own = {id(p): p.numel() for p in part.parameters() if id(p) not in taken}
         is_due = sum(own.values()) >= min_parameters and not isinstance(part, LISTS)
-        if (is_due or part is model) and not hasattr(part, "unshard"):
-            fully_shard(part, mesh=mesh)
+        if is_due or part is model:
+            if not hasattr(part, "unshard"):  # else the fit before this test has sharded it
+                fully_shard(part, mesh=mesh)
             taken |= {id(p) for p in part.parameters()} | own.keys()
