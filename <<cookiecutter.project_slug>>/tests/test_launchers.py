@@ -1,10 +1,8 @@
 """Each launcher runs the jobs of a sweep for real, each with its own parameters."""
 
-import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -92,25 +90,3 @@ def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "train/runs").iterdir()
     steps = seen(folder)[0]["step"]
     assert steps == 3, (tmp_path / "slurm.txt").read_text()  # of three batches an epoch
-
-
-@needs_slurm
-def test_a_job_of_a_sweep_that_slurm_pre_empts_goes_on(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    long = ("trainer.max_epochs=60", "~callbacks.early_stopping")
-    sweep = ("hydra.mode=MULTIRUN", "seed=2", "hydra/launcher=submitit_slurm")
-    command = [*WITNESS, *ONE_PROCESS, *long, *sweep, f"paths.log_dir={tmp_path}"]
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT)
-    while not (checkpoints := list(tmp_path.rglob("last.ckpt"))):
-        assert process.poll() is None
-        time.sleep(0.5)
-    job = next(path.name for path in tmp_path.rglob(".submitit/*") if path.name.isdecimal())
-    subprocess.run(["scontrol", "requeue", job], check=True)
-    # SLURM waits two minutes before it starts a job again; not for us.
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
-    assert process.wait() == 0
-    (folder,) = (tmp_path / "train/multiruns").glob("*/0")
-    assert checkpoints[0].is_relative_to(folder)
-    record = json.loads((folder / "run.json").read_text())
-    assert (record["status"], record["resumed"]) == ("finished", 1)
-    assert 0 < seen(folder)[0]["step"] < 180  # where it went on, of three batches an epoch

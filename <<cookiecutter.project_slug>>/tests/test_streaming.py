@@ -71,11 +71,15 @@ def test_a_run_that_is_killed_amid_an_epoch_ends_like_one_that_is_not(
 
     def run(folder: Path, *overrides: str) -> None:
         paths = (f"paths.output_dir={folder}", f"paths.log_dir={folder}", "data.batch_size=128")
-        train(composed(*SMALL[1:], *RUN[len(SMALL) :], *data, *paths, *overrides))
+        no_noise = RUN[len(SMALL) : -1]  # LitData draws random numbers of its own
+        train(composed(*SMALL[1:], *no_noise, *data, *paths, *overrides))
 
     run(tmp_path / "whole")
     kill = "{_target_: tests.killing.KillAt, hook: on_train_batch_end, n: 15}"  # ten an epoch
     with pytest.raises(Killed):
         run(tmp_path / "killed", f"++callbacks.kill={kill}")
     run(tmp_path / "killed", f"ckpt_path={tmp_path}/killed/checkpoints/last.ckpt")
-    assert differences(end_of(tmp_path / "whole"), end_of(tmp_path / "killed")) == []
+    whole, killed = (end_of(tmp_path / name) for name in ("whole", "killed"))
+    for end in (whole, killed):
+        end["weights"] = end.pop("last.ckpt")["state_dict"]
+    assert differences(whole, killed) == []
