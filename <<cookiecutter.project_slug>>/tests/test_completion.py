@@ -39,7 +39,7 @@ PATIENCE = 30.0  # seconds
 ERASE = "\x15"  # Ctrl-U: the line that is being typed
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=["bash", *(pytest.param(x, marks=pytest.mark.slow) for x in ("zsh", "fish"))])
 def press(request: pytest.FixtureRequest) -> Iterator[Press]:
     """Return a function that types a text and returns what is shown until an expected text is."""
     start, install = SHELLS[request.param]
@@ -77,6 +77,7 @@ def test_the_tab_key_completes_groups_choices_and_keys(press: Press) -> None:
     press(" trainer.max\t", "trainer.max_epochs=")
 
 
+@pytest.mark.slow
 def test_the_tab_key_runs_no_other_script_and_prints_no_error(press: Press, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")

@@ -126,6 +126,7 @@ class Started:
         return sorted(self.log_dir.glob(pattern))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_go_while_it_imports_torch_leaves_a_record(
     tmp_path: Path, mnist_dir: Path
 ) -> None:

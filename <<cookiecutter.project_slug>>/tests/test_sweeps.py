@@ -99,6 +99,7 @@ def test_joblib_skips_and_goes_on_as_well(toy: Toy) -> None:
     assert sorted(toy.ran()) == ["1 2", "3 4"]
 
 
+@pytest.mark.slow
 def test_another_configuration_than_the_finished_one_is_told(toy: Toy) -> None:
     toy.run("x=1")
     saved = toy.folder / "grid" / "0" / ".hydra" / "config.yaml"
@@ -106,6 +107,7 @@ def test_another_configuration_than_the_finished_one_is_told(toy: Toy) -> None:
     assert "finished with another configuration: seconds" in toy.run("x=1")
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_run_one_sweep(toy: Toy) -> None:
     first = toy.start("x=1", "seconds=30")
     try:

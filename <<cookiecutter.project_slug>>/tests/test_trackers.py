@@ -3,6 +3,7 @@
 import csv
 import logging
 import struct
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -89,6 +90,10 @@ def test_wandb_offline(composed: Compose, tmp_path: Path, monkeypatch: pytest.Mo
     train(composed(*SMALL, "common/logger@logger=wandb", patient))
     wandb.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    last = time.monotonic() + 30  # its own process writes the end of the file when it likes
+    while not any(record.HasField("exit") for record in records_of_wandb(path)):
+        assert time.monotonic() < last
+        time.sleep(0.1)
     metrics: set[str] = set()
     config: set[str] = set()
     for record in records_of_wandb(path):

@@ -93,6 +93,7 @@ def test_the_learning_rate_found_is_the_one_trained_with(composed: Compose, sche
     assert objects["trainer"].global_step == 4 * STEPS  # the search itself does not count
 
 
+@pytest.mark.slow
 def test_the_batch_size_grows_while_it_fits(composed: Compose) -> None:
     objects = fitted(
         composed,
