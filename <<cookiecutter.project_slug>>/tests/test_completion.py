@@ -39,7 +39,9 @@ PATIENCE = 30.0  # seconds
 ERASE = "\x15"  # Ctrl-U: the line that is being typed
 
 
-@pytest.fixture(params=["bash", *(pytest.param(x, marks=pytest.mark.slow) for x in ("zsh", "fish"))])
+@pytest.fixture(
+    params=["bash", *(pytest.param(x, marks=pytest.mark.slow) for x in ("zsh", "fish"))]
+)
 def press(request: pytest.FixtureRequest) -> Iterator[Press]:
     """Return a function that types a text and returns what is shown until an expected text is."""
     start, install = SHELLS[request.param]
