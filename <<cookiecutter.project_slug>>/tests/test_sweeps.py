@@ -77,6 +77,7 @@ def test_a_failure_stops_no_other_job_and_is_told_at_the_end(toy: Toy) -> None:
     assert toy.ran() == ["1 2"]
 
 
+@pytest.mark.slow
 def test_a_killed_job_keeps_its_number(toy: Toy) -> None:
     toy.run("x=1,2,3", "deadly=2", code=-signal.SIGKILL)
     assert toy.ran() == ["0 1", "1 2"]
