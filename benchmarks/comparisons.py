@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import truediv
 from typing import Any
 
 from data import synthetic
@@ -68,6 +69,22 @@ def steps(runner: Runner, rounds: int) -> list[Row]:
         if busy:
             rows.append(Row(f"{net}: GPU utilisation, start-up included", "", busy, "%"))
     return rows
+
+
+def tracking(runner: Runner, rounds: int) -> list[Row]:
+    """What a tracker costs a training step, against none, with all else on."""
+    epochs = 1 if runner.quick else 3
+    limit = ["+trainer.limit_train_batches=15"] if runner.quick else []
+    rates: dict[str, list[float]] = {"none": [], "csv": [], "mlflow": []}
+    for _ in range(rounds):
+        for logger, values in rates.items():
+            settings = ("test=false", f"trainer.max_epochs={epochs}", *limit)
+            values.append(rate(runner.train(f"common/logger@logger={logger}", *settings)))
+    against = rates.pop("none")
+    return [
+        Row(f"steps/s with {logger} against no tracker", "", list(map(truediv, values, against)))
+        for logger, values in rates.items()
+    ]
 
 
 def startup(runner: Runner, rounds: int) -> list[Row]:
@@ -162,6 +179,7 @@ def ratios(measured: dict[str, list[float]], side: str) -> list[float]:
 
 ALL: dict[str, Callable[[Runner, int], list[Any]]] = {
     "steps": steps,
+    "tracking": tracking,
     "startup": startup,
     "sweep": sweep,
     "memory": memory,
