@@ -10,6 +10,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
 
+Example = tuple[Tensor, ...]
+
 
 class CLASSDataModule(LightningDataModule):
     """Batches of inputs, float32 `(B, 16)`, and classes, int64 `(B,)`.
@@ -25,9 +27,9 @@ class CLASSDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.split_seed = split_seed
-        self.data_train: Dataset | None = None
-        self.data_val: Dataset | None = None
-        self.data_test: Dataset | None = None
+        self.data_train: Dataset[Example] | None = None
+        self.data_val: Dataset[Example] | None = None
+        self.data_test: Dataset[Example] | None = None
 
     def load(self) -> tuple[Tensor, Tensor]:
         """Return all inputs and all classes. These are made up: put your own here."""
@@ -43,19 +45,21 @@ class CLASSDataModule(LightningDataModule):
             parts = random_split(dataset, [0.8, 0.1, 0.1], generator)
             self.data_train, self.data_val, self.data_test = parts
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Example]:
         """Return the training batches, in a new order each epoch."""
         return self._dataloader(self.data_train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Example]:
         """Return the validation batches, always in the same order."""
         return self._dataloader(self.data_val)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Example]:
         """Return the test batches, always in the same order."""
         return self._dataloader(self.data_test)
 
-    def _dataloader(self, dataset: Dataset | None, shuffle: bool = False) -> DataLoader:
+    def _dataloader(
+        self, dataset: Dataset[Example] | None, shuffle: bool = False
+    ) -> DataLoader[Example]:
         assert dataset is not None, "setup() comes first"
         return DataLoader(
             dataset, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers
