@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from src.train import train
 from tests.conftest import SMALL, Compose
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
+
+
+@pytest.fixture(autouse=True)
+def as_in_the_foreground() -> Iterator[None]:
+    """Take Ctrl-C as a shell's foreground does: to what it starts with `&` it is nothing."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
 
 SIGNALS = [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)]
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import hydra_versions, identity, signals
 from src.runtime.checkpoint import checkpoint_paths
-from src.runtime.config import completion, errors, extras, guards, help_text, schema
+from src.runtime.config import completion, errors, extras, guards, schema
 from src.runtime.process import ranks
 
 identity.register()
@@ -52,6 +52,8 @@ def run(
         if completion.is_asked(sys.argv):
             return completion.answer(sys.argv, config_name, main)
         if {"--help", "-h"} & set(sys.argv):  # Hydra would read all files of all groups first
+            from src.runtime.config import help_text
+
             return print(help_text.help_text(config_name))
         if "--hydra-help" in sys.argv:
             sys.argv[1:] = ["--hydra-help"]  # for which Hydra would compose without the project

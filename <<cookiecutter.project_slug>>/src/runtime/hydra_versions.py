@@ -1,11 +1,14 @@
 """What differs between Hydra 1.3 and 1.4, and OmegaConf 2.3 and 2.4: all of it stands here."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import hydra
 import yaml
+from hydra._internal.hydra import Hydra
 from hydra.experimental import callback, callbacks
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from src.targets import ALLOWED
@@ -22,6 +25,28 @@ register_resolver: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaCon
 
 if IS_1_3 and hasattr(yaml, "CSafeLoader"):  # 2.3 reads YAML in Python, at five times the time
     vars(yaml)["SafeLoader"] = yaml.CSafeLoader
+
+
+def _mode(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+    """Return `hydra.mode`, and compose for it only where something speaks of it.
+
+    1.3 composes everything for it, forgets what did not fit, and composes again to run; 1.4 reads
+    the command line and the primary file.
+    """
+    files = (
+        path.read_text(encoding="utf-8")
+        for source in self.config_loader.get_sources()
+        if source.scheme() == "file"
+        for path in Path(source.path).rglob("*.yaml")
+    )
+    if any("hydra." in text for text in overrides) or any("MULTIRUN" in text for text in files):
+        return _composed_mode(self, config_name, overrides)
+    return None
+
+
+_composed_mode: Any = Hydra.get_mode
+if IS_1_3:
+    Hydra.get_mode = _mode
 
 _Base: Any = getattr(callbacks, "PickleJobInfoCallback", callback.Callback)
 

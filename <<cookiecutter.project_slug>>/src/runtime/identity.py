@@ -5,8 +5,6 @@ import secrets
 from datetime import datetime
 from pathlib import Path
 
-from dotenv import load_dotenv
-
 from src.runtime import hydra_versions
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +39,10 @@ def _agreed(proposal: str) -> str:
 
 def register() -> None:
     """Read `.env`, and define what `configs/common/config_base.yaml` builds its paths from."""
-    load_dotenv(PROJECT_ROOT / ".env")
+    if (PROJECT_ROOT / ".env").exists():
+        from dotenv import load_dotenv  # for those who have one: it takes a while
+
+        load_dotenv(PROJECT_ROOT / ".env")
     os.environ["PROJECT_ROOT"] = str(PROJECT_ROOT)
     # Jobs in other processes and on other machines import `src` too, wherever they start.
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)

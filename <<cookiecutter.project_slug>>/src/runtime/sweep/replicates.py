@@ -7,7 +7,6 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 
 from src.runtime import record
 
@@ -27,6 +26,8 @@ class Replicates(Callback):
                 setting = [o for o in job["overrides"] if not o.startswith(VARIED)]
                 varied = varied or len(setting) < len(job["overrides"])
                 groups[" ".join(setting)].append(job["metrics"])
+        from rich.console import Console  # takes a while, and every start loads this module
+
         for setting, jobs in groups.items():
             if varied and len(jobs) > 1:
                 Console(soft_wrap=True).print(

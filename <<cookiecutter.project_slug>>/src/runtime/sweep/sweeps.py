@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from src.runtime import cli, console, record
+from src.runtime import cli, record
 from src.runtime.checkpoint import checkpoint_paths
 from src.runtime.config.plain_config import as_typed, flatten
 from src.runtime.sweep import results, sweep_jobs
@@ -158,6 +158,8 @@ def _changed(path: Path, now: DictConfig) -> list[str]:
 
 def _show(config: DictConfig) -> bool:
     """Show how each job ended, and say whether one did not finish."""
+    from src.runtime import console  # Rich takes a while, and a single run asks for no table
+
     sweep_dir = Path(config.hydra.sweep.dir)
     jobs = sweep_jobs.read(sweep_dir)
     numbers = sweep_jobs.asked[sweep_dir]

@@ -2,7 +2,7 @@
 
 import atexit
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 
 from src.runtime.config.plain_config import as_typed
 from src.runtime.tracker.journal import Record
-from src.runtime.tracker.mlflow_recorder import Recorder
+
+if TYPE_CHECKING:  # takes a while, and every start loads this module
+    from src.runtime.tracker.mlflow_recorder import Recorder
 
 LOGGER = "src.runtime.tracker.mlflow_logger.JournalMLFlowLogger"
 
@@ -56,6 +58,8 @@ class SweepRun(Callback):
         nodes = [node for node in (config.get("logger") or {}).values() if node is not None]
         for node in nodes:
             if node.get("_target_") == LOGGER:
+                from src.runtime.tracker.mlflow_recorder import Recorder
+
                 folder = Path(config.hydra.sweep.dir).resolve() / "mlflow"
                 location = node.get("artifact_location")
                 about = description(
