@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src.runtime import cli
-from src.runtime.config import config_sources, errors, guards, json_schema
+from src.runtime.config import config_sources, errors, guards, json_schema, overrides
 from src.runtime.identity import PROJECT_ROOT
 
 # What the command line or the run itself would give.
@@ -39,17 +39,17 @@ def compositions() -> Iterator[tuple[str, str]]:
     for config_name in GIVEN:
         yield config_name, ""
     for key in cli.compose("train").hydra.runtime.choices:
-        for choice in guards.groups().get(str(key).partition("@")[0], ()):
+        for choice in overrides.groups().get(str(key).partition("@")[0], ()):
             yield "train", f"{key}={choice}"
 
 
 def faults(config_name: str, override: str) -> list[tuple[str, str]]:
     """Return the faults of a configuration, each with the file that it lies in."""
-    overrides = [*GIVEN[config_name], *([override] if override else [])]
+    given = [*GIVEN[config_name], *([override] if override else [])]
     chosen, _, choice = override.partition("=")
     file = f"configs/{chosen.partition('@')[0]}/{choice}.yaml" if override else config_name
     try:
-        cfg = cli.compose(config_name, *overrides)
+        cfg = cli.compose(config_name, *given)
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
@@ -58,7 +58,7 @@ def faults(config_name: str, override: str) -> list[tuple[str, str]]:
     found = []
     composed_of = None
     for sentence in guards.faults(cfg):
-        composed_of = composed_of or config_sources.sources(config_name, overrides)
+        composed_of = composed_of or config_sources.sources(config_name, given)
         key = sentence.partition(" ")[0].partition("=")[0].rstrip(":")
         path = config_sources.file_of(key, composed_of)
         found.append((str(path.relative_to(PROJECT_ROOT)) if path else file, sentence))

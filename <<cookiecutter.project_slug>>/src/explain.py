@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src.runtime import cli
-from src.runtime.config import config_sources, errors, guards
+from src.runtime.config import config_sources, errors, guards, overrides
 from src.runtime.config.plain_config import flatten, to_plain
 from src.runtime.identity import PROJECT_ROOT
 
@@ -33,7 +33,7 @@ def explain(arguments: list[str], console: Console) -> None:
     Raises:
         ValueError: for a mistake in the configuration, or in what it builds.
     """
-    guards.check_overrides(arguments)
+    overrides.check(arguments)
     cfg = cli.compose("train", NO_RUN, *arguments)
     composed_of = config_sources.sources("train", arguments)
     parts = ("data", "model", "trainer", "callbacks", "logger", "seed", "optimized_metric")
@@ -56,7 +56,7 @@ def origin(key: str, arguments: list[str], composed_of: list[config_sources.Sour
     """Return the override or the file that gives a key its value."""
     for argument in reversed(arguments):
         name = argument.partition("=")[0].lstrip("+~")
-        is_group = (guards.CONFIGS / name.partition("@")[0]).is_dir()
+        is_group = (overrides.CONFIGS / name.partition("@")[0]).is_dir()
         if not is_group and (key == name or key.startswith(f"{name}.")):
             return f"command line: {argument}"
     path = config_sources.file_of(key, composed_of)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src import check
-from src.runtime.config import config_sources, guards, json_schema
+from src.runtime.config import config_sources, json_schema, overrides
 
 BROKEN = {
     "data/broken.yaml": (
@@ -41,13 +41,13 @@ def test_all_is_well_as_it_comes() -> None:
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a copy of `configs/` that takes the place of the real one."""
     copy = tmp_path / "configs"
-    shutil.copytree(guards.CONFIGS, copy)
-    for module in (guards, config_sources):
+    shutil.copytree(overrides.CONFIGS, copy)
+    for module in (overrides, config_sources):
         monkeypatch.setattr(module, "CONFIGS", copy)
     monkeypatch.setattr(check, "PROJECT_ROOT", tmp_path)
-    guards.groups.cache_clear()
+    overrides.groups.cache_clear()
     yield copy
-    guards.groups.cache_clear()
+    overrides.groups.cache_clear()
 
 
 @pytest.mark.parametrize("file", BROKEN)
@@ -64,7 +64,7 @@ def test_a_fault_is_named_by_file_and_key(configs: Path, file: str) -> None:
 def test_schemas_are_written_for_each_group(configs: Path) -> None:
     written = json_schema.write(configs / "schemas")
     schema = json.loads((configs / "schemas" / "data.json").read_text(encoding="utf-8"))
-    assert len(written) == len(guards.groups())
+    assert len(written) == len(overrides.groups())
     titles = [shape["properties"]["_target_"]["const"] for shape in schema["anyOf"]]
     assert "src.data.mnist_datamodule.MNISTDataModule" in titles
     sizes = [shape["properties"].get("batch_size") for shape in schema["anyOf"]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from src.runtime.config import extras, guards
+from src.runtime.config import extras, overrides
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.sweep.study_report import as_experiment
 
@@ -208,8 +208,8 @@ def test_a_search_without_m_and_a_launcher_without_its_plugin_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ValueError, match="common/search=mnist_optuna is a sweep"):
-        guards.check_overrides(["common/search=mnist_optuna"])
-    guards.check_overrides(["-m", "common/search=mnist_optuna"])
+        overrides.check(["common/search=mnist_optuna"])
+    overrides.check(["-m", "common/search=mnist_optuna"])
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="uv sync --extra joblib"):
         extras.check_plugins(["-m", "hydra/launcher=joblib"])

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import hydra_versions, identity, signals
 from src.runtime.checkpoint import checkpoint_paths
-from src.runtime.config import completion, errors, extras, guards, schema
+from src.runtime.config import completion, extras, overrides, schema
 from src.runtime.process import ranks
 
 identity.register()
@@ -46,7 +46,7 @@ def run(
         arguments: called with the command line; returns what Hydra reads in its place.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
-    if set(guards.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
+    if set(overrides.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head -1` ends as `cat` would
     try:
         if completion.is_asked(sys.argv):
@@ -58,7 +58,7 @@ def run(
         if "--hydra-help" in sys.argv:
             sys.argv[1:] = ["--hydra-help"]  # for which Hydra would compose without the project
         with signals.handled():
-            guards.check_overrides(sys.argv[1:])
+            overrides.check(sys.argv[1:])
             extras.check_plugins(sys.argv[1:])
             ranks.end_with_parent()
             if arguments and not ranks.is_child():  # which gets what came of it
@@ -68,7 +68,7 @@ def run(
     except MISTAKES as error:
         if _traceback_wanted:
             raise
-        _fail(errors.explain(error))
+        _fail(error)
     finally:
         if not _traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -84,6 +84,8 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @functools.wraps(function)
     def checked(cfg: DictConfig) -> Any:
         try:
+            from src.runtime.config import guards  # where nothing runs, nothing is checked
+
             with signals.deferred():
                 guards.check_config(cfg)
                 for key in ("ckpt_path", "init_from"):
@@ -93,23 +95,25 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
                 raise
-            _fail(errors.explain(error))
+            _fail(error)
 
     return checked
 
 
-def _fail(text: str) -> NoReturn:
-    print(f"Error: {text}", file=sys.stderr)
+def _fail(error: Exception) -> NoReturn:
+    from src.runtime.config import errors
+
+    print(f"Error: {errors.explain(error)}", file=sys.stderr)
     sys.exit(1)
 
 
-def compose(config_name: str, *overrides: str) -> DictConfig:
+def compose(config_name: str, *arguments: str) -> DictConfig:
     """Compose a configuration of this project."""
     from hydra import compose, initialize_config_dir
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(guards.CONFIGS), **hydra_versions.INITIALIZE):
-        return compose(config_name, overrides=list(overrides), return_hydra_config=True)
+    with initialize_config_dir(str(overrides.CONFIGS), **hydra_versions.INITIALIZE):
+        return compose(config_name, overrides=list(arguments), return_hydra_config=True)
 
 
 def optimized_metric(
@@ -120,7 +124,9 @@ def optimized_metric(
     Raises:
         ValueError: if the run did not log it.
     """
-    names = guards.optimized_metrics(cfg)
+    from src.runtime.config.guards import optimized_metrics
+
+    names = optimized_metrics(cfg)
     for name in names:
         if name not in metrics:
             known = ", ".join(sorted(metrics))

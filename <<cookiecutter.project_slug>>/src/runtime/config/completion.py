@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 
-from src.runtime.config import guards
+from src.runtime.config import overrides
 
 BASH = """\
 complete_entry_point() {
@@ -76,7 +76,7 @@ def _packaged(word: str, config_name: str) -> list[str]:
     """Return the groups of `configs/`, or the choices of one, that a word with a slash begins."""
     if "/" not in word.partition("=")[0]:
         return []
-    groups = guards.words(config_name)
+    groups = overrides.words(config_name)
     typed = word.partition("=")[0]
     candidates = [f"{typed}={c}" for c in groups.get(typed, ())] or [f"{g}=" for g in groups]
     return [candidate for candidate in candidates if candidate.startswith(word)]

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import hydra_versions
-from src.runtime.config.guards import CONFIGS
+from src.runtime.config.overrides import CONFIGS
 
 
 class Source(NamedTuple):

@@ -3,15 +3,14 @@
 import ast
 import shutil
 import textwrap
-from pathlib import Path
 
-from src.runtime.config import guards
+from src.runtime.config import overrides
 
 
 def help_text(task: str) -> str:
     """Return the docstring of `src/TASK.py`, and each config group with its choices."""
-    source = Path(guards.CONFIGS).parent.joinpath("src", f"{task}.py").read_text(encoding="utf-8")
-    words = guards.words(task)
+    source = overrides.CONFIGS.parent.joinpath("src", f"{task}.py").read_text(encoding="utf-8")
+    words = overrides.words(task)
     width = max(map(len, words)) + 3
     columns = max(60, shutil.get_terminal_size().columns)
     lines = [ast.get_docstring(ast.parse(source)) or "", "", "Groups to choose from:"]

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.runtime.config import signatures
 from src.runtime.config.annotations import parts_of, values_of
-from src.runtime.config.guards import CONFIGS, groups
+from src.runtime.config.overrides import CONFIGS, groups
 
 INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
 JSON_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
