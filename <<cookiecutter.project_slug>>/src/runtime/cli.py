@@ -26,6 +26,8 @@ schema.register()
 setup_globals()  # `${hydra:...}`, which Hydra forgets for --experimental-rerun
 # Of `hydra/launcher`: that its keys are checked is what we want.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
+# Lightning 2.6 asks in a way that torch 2.15 no longer wants to be asked.
+warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))

@@ -45,6 +45,9 @@ def save_model(checkpoint: str, trainer: Trainer, folder: Path) -> Path:
         Exception: where the model cannot be exported, or the data gives no single input.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of one file
+    # It would tell everyone who uses uv that their environment has no pip.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     import mlflow.pytorch
     import torch
     from mlflow.models import infer_signature
