@@ -13,6 +13,7 @@ from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parents[1]
 FOLDER = TEMPLATE / "<<cookiecutter.project_slug>>"
+FULL = bool(os.environ.get("FULL"))  # what takes long is tested as well
 
 Bake = Callable[..., Path]
 

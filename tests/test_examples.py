@@ -3,15 +3,13 @@
 `FULL=1 make test` runs all tests of what is left, some minutes for each example.
 """
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import FULL, Project
 
-FULL = bool(os.environ.get("FULL"))
 EXAMPLES = {
     "image_folder": [
         "src/data/image_folder_datamodule.py",

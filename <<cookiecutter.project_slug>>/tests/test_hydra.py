@@ -46,6 +46,15 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "model.optimizer.lr": 0.002,
     },
     "experiment=mon_experience common/trainer@trainer=gpu": {"trainer.accelerator": "gpu"},
+    "trainer.accelerator=gpu common/trainer@trainer=cpu": {"trainer.accelerator": "gpu"},
+    "common/trainer@trainer=cpu": {"trainer.accelerator": "cpu", "trainer.max_epochs": 10},
+    "common/trainer@trainer=mps": {"trainer.accelerator": "mps", "trainer.devices": 1},
+    "common/trainer@trainer=ddp": {"trainer.strategy": "ddp", "trainer.devices": "auto"},
+    "common/trainer@trainer=ddp_sim": {"trainer.accelerator": "cpu", "trainer.devices": 2},
+    "common/trainer@trainer=fsdp trainer.accelerator=cpu trainer.devices=2": {
+        "trainer.strategy._target_": "src.runtime.process.sharding.ShardedStrategy",
+        "trainer.devices": 2,
+    },
     "experiment=mon_experience common/debug=limit": {
         "task_name": "debug",
         "model.optimizer.lr": 0.002,
@@ -208,7 +217,7 @@ def test_the_environment_file_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert os.environ["FROM_THE_FILE"] == "yes"
 
 
-@pytest.mark.parametrize("preset", ["fast_dev_run", "limit", "overfit", "profiler"])
+@pytest.mark.parametrize("preset", ["default", "fast_dev_run", "limit", "overfit", "profiler"])
 def test_debug_presets_run_with_an_experiment(
     composed: Compose, tmp_path: Path, preset: str
 ) -> None:
@@ -217,7 +226,7 @@ def test_debug_presets_run_with_an_experiment(
     trainer = objects["trainer"]
     assert not objects["loggers"]
     assert cfg.model.optimizer.lr == 0.002
-    steps = {"fast_dev_run": 1, "limit": 4, "overfit": 3, "profiler": 4}
+    steps = {"default": 4, "fast_dev_run": 1, "limit": 4, "overfit": 3, "profiler": 4}
     assert trainer.num_training_batches == steps[preset]
     assert (preset == "profiler") == bool(list(tmp_path.glob("*profile*")))
 

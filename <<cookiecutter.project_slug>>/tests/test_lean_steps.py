@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops import training_epoch_loop
 from torch import nn
 
 from src.data.digits_datamodule import DigitsDataModule
@@ -67,4 +68,6 @@ def test_hooks_that_somebody_wrote_are_called_and_others_cost_nothing() -> None:
     short, _, _ = fit(steps=2)
     long, counting, model = fit(steps=7)
     assert counting.calls == model.calls == 7
+    inspected: Any = training_epoch_loop.is_param_in_hook_signature
+    assert inspected.cache_info()[:2] == (6, 1)  # hits, misses
     assert short.asked == long.asked

@@ -88,6 +88,14 @@ def states(search: Search) -> list[str]:
 
 
 @pytest.mark.slow
+def test_an_interval_is_drawn_from(search: Search) -> None:
+    search.run("model.optimizer.lr=interval(0.25,0.5)", n_trials=3)
+    rates = [trial.params["model.optimizer.lr"] for trial in search.trials]
+    assert len(set(rates)) == 3
+    assert all(0.25 <= rate <= 0.5 for rate in rates)
+
+
+@pytest.mark.slow
 def test_a_search_goes_on_to_the_number_of_trials_in_all_and_writes_the_best(
     search: Search, tmp_path: Path
 ) -> None:

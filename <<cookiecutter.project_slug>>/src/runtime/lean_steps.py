@@ -2,11 +2,15 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops import training_epoch_loop
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities import signature_utils
+from torch import nn
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -22,6 +26,8 @@ def prepare(trainer: Trainer, model: LightningModule) -> None:
     """Leave out what has no effect, before `trainer` fits `model`."""
     _leave_out_empty_hooks(trainer, model)
     _profile_nothing_faster(trainer)
+    _note_hooks_faster()
+    _inspect_the_step_once()
     _ask_for_a_gpu_once()
 
 
@@ -51,6 +57,26 @@ def _leave_out_empty_hooks(trainer: Trainer, model: LightningModule) -> None:
 def _profile_nothing_faster(trainer: Any) -> None:
     if type(trainer.profiler) is PassThroughProfiler:
         trainer.profiler = NoProfiler()
+
+
+def _note_hooks_faster() -> None:
+    LightningModule.__setattr__ = _set  # ty: ignore[invalid-assignment]
+
+
+def _set(self: LightningModule, name: str, value: Any) -> None:
+    # Some forty times in a step Lightning notes which hook it calls; `nn.Module` would look each
+    # time whether the hook's name is a parameter.
+    if name == "_current_fx_name":
+        self.__dict__[name] = value
+    else:
+        nn.Module.__setattr__(self, name, value)
+
+
+def _inspect_the_step_once() -> None:
+    # Whether `training_step` takes a `batch_idx` does not change from step to step. Anew for each
+    # run: what is remembered holds its model.
+    loop: Any = training_epoch_loop
+    loop.is_param_in_hook_signature = cache(signature_utils.is_param_in_hook_signature)
 
 
 def _ask_for_a_gpu_once() -> None:
