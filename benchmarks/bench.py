@@ -44,7 +44,7 @@ def main() -> None:
             print(f"{name} ...", flush=True)
             found = comparisons.ALL[name](runner, args.rounds)
             (growth if name == "growth" else rows).extend(found)
-        report.write(args.results, args.accelerator, kind, rows, growth)
+            report.write(args.results, args.accelerator, kind, rows, growth)
 
 
 if __name__ == "__main__":

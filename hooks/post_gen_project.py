@@ -14,7 +14,7 @@ EXAMPLES = (
     "configs/specialize",
     *("src/data", "src/models", "tests"),
 )
-KEPT = ("__init__.py", "optimizer", "scheduler", "test_architecture.py")
+KEPT = ("__init__.py", "lit_module.py", "optimizer", "scheduler", "test_architecture.py")
 
 if STARTING_POINT == "bare":
     for path in [path for folder in EXAMPLES for path in Path(folder).glob("*")]:

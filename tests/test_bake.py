@@ -35,6 +35,7 @@ BARE_FILES = {
     "src/data/my_datamodule.py",
     "src/models/__init__.py",
     "src/models/components/__init__.py",
+    "src/models/lit_module.py",
     "src/models/my_module.py",
     "tests/conftest.py",
     "tests/test_architecture.py",

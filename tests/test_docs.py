@@ -72,7 +72,8 @@ def test_commands_in_documents_run(project: Project, pictures: Path, path: Path)
     for line in commands(path):
         trained = project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
         newest = max(trained, key=lambda file: file.stat().st_mtime, default="none yet")
-        own = {"PATH": newest, "X": newest, "FOLDER": pictures, "FOLDER_OR_FILE": pictures}
-        filled = re.sub(r"=([A-Z_]+)\b", lambda word: f"={own[word[1]]}", made_small(line))
+        filled = made_small(line)
+        for word, own in (("PATH|X", newest), ("FOLDER|FOLDER_OR_FILE", pictures)):
+            filled = re.sub(rf"=({word})\b", f"={own}", filled)
         project.run(f"uv run env {filled}", OMP_NUM_THREADS="1")
     project.run("git clean --force --quiet src configs tests")

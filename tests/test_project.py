@@ -33,6 +33,13 @@ def test_the_bare_project_is_green_from_the_first_minute(bare_project: Project) 
     assert re.search(r"\d+ passed", bare_project.run(tests).stdout)
 
 
+def test_what_the_generator_writes_fits_the_bare_project(bare_project: Project) -> None:
+    parts = (f"uv run python src/new.py {kind} mine" for kind in ("data", "model", "experiment"))
+    bare_project.run(" && ".join(parts))
+    bare_project.run("uv run ty check && uv run python src/check.py && uv run pytest -n auto")
+    bare_project.run("git clean --force --quiet src configs tests")
+
+
 def test_loggers_are_swapped_in_a_word(project: Project) -> None:
     for logger, written in [
         ("csv", "csv/metrics.csv"),

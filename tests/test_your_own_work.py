@@ -1,4 +1,4 @@
-"""The walk in docs/your-own-work.md, as it is written there: each dataset ends in a trained model."""
+"""The walk in docs/your-own-work.md, as it stands there: each dataset ends in a trained model."""
 
 import gzip
 import re

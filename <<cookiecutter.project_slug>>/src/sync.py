@@ -8,6 +8,7 @@ python src/sync.py --to http://host:5000            # to another store than the 
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
@@ -50,6 +51,8 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # here somebody waits anyway
     if not arguments.path.is_dir():
         sys.exit(f"Error: {arguments.path} is no folder: give a run directory, or one above.")
+    if find_spec("mlflow") is None:
+        sys.exit("Error: MLflow is not installed: uv sync --extra mlflow")
     outcomes = []
     for description in sorted(arguments.path.rglob("mlflow/run.json")):
         line, arrived = upload(description.parent, arguments.to)

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def datasets(datamodule: ImageFolderDataModule) -> list[ImageFiles]:
     """Return the training, validation and test sets."""
     found = (datamodule.data_train, datamodule.data_val, datamodule.data_test)
-    return [dataset for dataset in found if dataset is not None]
+    return [dataset for dataset in found if isinstance(dataset, ImageFiles)]
 
 
 def test_pictures_are_split_by_a_seed_of_their_own(folder: Path) -> None:

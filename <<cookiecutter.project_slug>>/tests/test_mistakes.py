@@ -1,9 +1,13 @@
 """A mistake on the command line ends in a line or two that say what to type, and exit code 1."""
 
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from src.runtime import cli
+from src.runtime.config import extras
 from tests.command_line import Answer, typed
 
 # What is typed, and what the answer must name: the key, and what to type instead.
@@ -82,3 +86,15 @@ def test_an_experiment_that_overrides_nothing_is_named(tmp_path: Path) -> None:
     assert answer.code == 1
     assert "experiment/mine" in answer.err
     assert "optimizer" in answer.err
+
+
+def test_a_line_is_enough_for_what_this_project_raised_itself() -> None:
+    def raised(function: Callable[[], object]) -> BaseException:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            function()
+        return caught.value
+
+    assert cli.is_told(raised(lambda: extras.check_export_installed("word")))
+    assert not cli.is_told(raised(lambda: int("word")))  # a bug, by the look of it
+    assert not cli.is_told(raised(lambda: textwrap.wrap("a word", width=0)))  # in a library
+    assert not cli.is_told(RuntimeError())

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from src.data.image_files import ImageFiles, UnlabelledImages, class_names_of, files_of
-from src.data.loading import default_workers, loader_settings
+from src.data.loading import default_workers
+from src.data.split_datamodule import SplitDataModule
 
 log = logging.getLogger(__name__)
 
 IMBALANCE = 3  # how many times larger than the smallest a class may be without a warning
 
 
-class ImageFolderDataModule(LightningDataModule):
+class ImageFolderDataModule(SplitDataModule):
     """Classify pictures by the name of the folder that they lie in.
 
     Either `path/CLASS/...`, which is split, or `path/train/CLASS/...` with `val` or `test` beside
@@ -62,7 +61,8 @@ class ImageFolderDataModule(LightningDataModule):
         num_workers: int | None = None,
         loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        workers = default_workers() if num_workers is None else num_workers
+        super().__init__(batch_size, workers, loader)
         self.is_digits = path == "digits"
         self.path = Path(data_dir, "digits_png") if self.is_digits else Path(path).expanduser()
         self.num_classes = num_classes
@@ -73,13 +73,7 @@ class ImageFolderDataModule(LightningDataModule):
         self.train_transform = v2.Compose([*shape, augmentation or v2.Identity(), *scale])
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.batch_size = batch_size
-        self.num_workers = default_workers() if num_workers is None else num_workers
-        self.loader = loader
         self.class_names: tuple[str, ...] = ()
-        self.data_train: ImageFiles | None = None
-        self.data_val: ImageFiles | None = None
-        self.data_test: ImageFiles | None = None
 
     def prepare_data(self) -> None:
         """Write the digits, if it is they that were asked for."""
@@ -113,18 +107,6 @@ class ImageFolderDataModule(LightningDataModule):
         self.data_val = ImageFiles(sets["val"], self.transform)
         self.data_test = ImageFiles(sets["test"], self.transform)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training batches, in a new order each epoch."""
-        return self._dataloader(self.data_train, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation batches, always in the same order."""
-        return self._dataloader(self.data_val)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test batches, always in the same order."""
-        return self._dataloader(self.data_test)
-
     def predict_dataset(self, paths: Sequence[Path]) -> UnlabelledImages:
         """Return image files as the model takes them; needs no `setup`."""
         return UnlabelledImages(paths, self.transform)
@@ -136,15 +118,6 @@ class ImageFolderDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
         """Take them from there."""
         self.class_names = tuple(state_dict["class_names"])
-
-    def _dataloader(self, dataset: ImageFiles | None, shuffle: bool = False) -> DataLoader[Any]:
-        assert dataset is not None, "setup() comes first"
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            **loader_settings(self.num_workers, self.loader),
-        )
 
 
 def report_balance(class_names: Sequence[str], labels: Sequence[int]) -> None:

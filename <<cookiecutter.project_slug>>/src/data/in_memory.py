@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from src.data.image_files import UnlabelledImages
-from src.data.loading import loader_settings
+from src.data.split_datamodule import SplitDataModule
 
 Batch = tuple[Tensor, Tensor]
 
@@ -68,8 +67,8 @@ def as_fetched(batch: Any) -> Batch:
     return batch
 
 
-class InMemoryDataModule(LightningDataModule):
-    """Dataloaders over three datasets, which `setup` of a subclass fills in.
+class InMemoryDataModule(SplitDataModule):
+    """Dataloaders over `InMemoryImages`, which `setup` of a subclass fills in.
 
     Args:
         batch_size: images a step, on each device.
@@ -88,25 +87,7 @@ class InMemoryDataModule(LightningDataModule):
         num_workers: int = 0,
         loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.loader = loader
-        self.data_train: Dataset[Batch] | None = None
-        self.data_val: Dataset[Batch] | None = None
-        self.data_test: Dataset[Batch] | None = None
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the training batches, in a new order each epoch."""
-        return self._dataloader(self.data_train, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the validation batches, always in the same order."""
-        return self._dataloader(self.data_val)
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Return the test batches, always in the same order."""
-        return self._dataloader(self.data_test)
+        super().__init__(batch_size, num_workers, loader, collate=as_fetched)
 
     def predict_dataset(self, paths: Sequence[Path]) -> Dataset[Tensor]:
         """Return image files as the model takes them; needs no `setup`."""
@@ -118,15 +99,3 @@ class InMemoryDataModule(LightningDataModule):
         pixels = torch.from_numpy(np.array(fitted)).view(1, height, width, channels)
         one = InMemoryImages(pixels.movedim(-1, 1), torch.zeros(1), self.mean, self.std)
         return one[0][0]
-
-    def _dataloader(
-        self, dataset: Dataset[Batch] | None, shuffle: bool = False
-    ) -> DataLoader[Batch]:
-        assert dataset is not None, "setup() comes first"
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            collate_fn=as_fetched,
-            **loader_settings(self.num_workers, self.loader),
-        )

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import TensorDataset
+
+from src.data.split_datamodule import SplitDataModule
 
 FIT_SHARE, VAL_SHARE = 0.7, 0.15  # the rest is the test set
 
 
-class TabularDataModule(LightningDataModule):
+class TabularDataModule(SplitDataModule):
     """Batches of features, float32 `(B, num_features)`, and targets, float32 `(B,)`.
 
     Both are standardised by mean and standard deviation of the training rows, which a checkpoint
@@ -42,18 +43,13 @@ class TabularDataModule(LightningDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, num_workers)
         self.path = path
         self.target = target
         self.num_features = num_features
         self.drop = list(drop)
         self.split_seed = split_seed
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.scale: dict[str, Tensor] = {}
-        self.data_train: Dataset[Any] | None = None
-        self.data_val: Dataset[Any] | None = None
-        self.data_test: Dataset[Any] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check, split and standardise once."""
@@ -90,24 +86,6 @@ class TabularDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the scale of a checkpoint."""
         self.scale = state_dict
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training batches, in a new order each epoch."""
-        return self._dataloader(self.data_train, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation batches, always in the same order."""
-        return self._dataloader(self.data_val)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test batches, always in the same order."""
-        return self._dataloader(self.data_test)
-
-    def _dataloader(self, dataset: Dataset[Any] | None, shuffle: bool = False) -> DataLoader[Any]:
-        assert dataset is not None, "setup() comes first"
-        return DataLoader(
-            dataset, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers
-        )
 
 
 def read_table(path: str) -> Any:

@@ -1,13 +1,14 @@
 """Text classification: a corpus and a tokenizer, each chosen by config, in padded batches."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from src.data.split_datamodule import SplitDataModule
 from src.data.text_corpora import Corpus
 
 Batch = tuple[dict[str, Tensor], Tensor]
@@ -37,7 +38,7 @@ class Texts(Dataset[Labelled]):
         return self.texts[index]
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(SplitDataModule):
     """Batches of `input_ids` and `attention_mask`, `(B, T)` each, and classes, int64 `(B,)`.
 
     Args:
@@ -65,18 +66,12 @@ class TextDataModule(LightningDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, num_workers, collate=partial(collate, tokenizer))
         self.dataset = dataset
-        self.tokenizer = tokenizer
         self.num_classes = num_classes
         self.fractions = (val_fraction, test_fraction)
         self.split_seed = split_seed
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.class_names: tuple[str, ...] = ()
-        self.data_train: Texts | None = None
-        self.data_val: Texts | None = None
-        self.data_test: Texts | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split the corpus once."""
@@ -103,31 +98,8 @@ class TextDataModule(LightningDataModule):
         self.data_val, self.data_test = parts
         self.data_train = Texts([labelled[i] for i in order[start:]])
 
-    def collate(self, batch: Sequence[Labelled]) -> Batch:
-        """Turn texts and their classes into tensors."""
-        texts, labels = zip(*batch, strict=True)
-        return self.tokenizer(texts), torch.tensor(labels)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Return the training batches, in a new order each epoch."""
-        return self._dataloader(self.data_train, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation batches, always in the same order."""
-        return self._dataloader(self.data_val)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test batches, always in the same order."""
-        return self._dataloader(self.data_test)
-
-    def _dataloader(self, dataset: Texts | None, shuffle: bool = False) -> DataLoader[Any]:
-        assert dataset is not None, "setup() comes first"
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            collate_fn=self.collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+def collate(tokenizer: Tokenizer, examples: Sequence[Labelled]) -> Batch:
+    """Turn texts and the numbers of their classes into tensors."""
+    texts, labels = zip(*examples, strict=True)
+    return tokenizer(texts), torch.tensor(labels)

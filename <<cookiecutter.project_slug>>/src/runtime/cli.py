@@ -4,8 +4,10 @@ import functools
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
@@ -40,7 +42,8 @@ def run(
 ) -> None:
     """Run a Hydra application and exit with 1 on a mistake, which is told without a traceback.
 
-    `HYDRA_FULL_ERROR=1` shows the traceback all the same.
+    `HYDRA_FULL_ERROR=1` shows the traceback all the same, and so does what a library finds wrong:
+    there it is the code that one wants to see.
 
     Args:
         main: decorated with `hydra.main`.
@@ -68,7 +71,7 @@ def run(
             sys.argv[1:] = ranks.arguments_of_this_rank(sys.argv[1:])
             main()
     except MISTAKES as error:
-        if _traceback_wanted:
+        if not is_told(error):
             raise
         _fail(error)
     finally:
@@ -95,11 +98,23 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                         checkpoint_paths.check(key, cfg[key])
                 return function(cfg)
         except MISTAKES as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN or _traceback_wanted:
+            if HydraConfig.get().mode == RunMode.MULTIRUN or not is_told(error):
                 raise
             _fail(error)
 
     return checked
+
+
+def is_told(error: BaseException) -> bool:
+    """Say whether a line tells all: Hydra's errors, and a ValueError that this project raised."""
+    if _traceback_wanted or not isinstance(error, MISTAKES):
+        return False
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return True
+    *_, place = traceback.extract_tb(error.__traceback__)
+    file = Path(place.filename)
+    is_of_project = identity.PROJECT_ROOT in file.parents and "site-packages" not in file.parts
+    return is_of_project and (place.line or "").startswith("raise ")
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -5,7 +5,12 @@ import re
 import traceback
 from typing import Any
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     InterpolationResolutionError,
@@ -44,6 +49,8 @@ def explain(error: BaseException) -> str:
         return f"{key} has no value (???). Set it: {key}=VALUE"
     if isinstance(cause, InterpolationResolutionError):
         return unresolved(cause)
+    if isinstance(error, InstantiationException):  # a value that the code cannot do with, or a bug
+        return " ".join(text.split()) + "\nHYDRA_FULL_ERROR=1 shows where in the code"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return " ".join(line.strip() for line in text.splitlines() if line.strip())
     return text

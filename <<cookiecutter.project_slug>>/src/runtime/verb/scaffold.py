@@ -178,8 +178,8 @@ EXPERIMENT = """# @package _global_
 #
 #   python src/train.py experiment=NAME
 defaults:
-  - override /data: mnist
-  - override /model: mnist
+  - override /data: << 'mnist' if cookiecutter.starting_point == 'mnist' else 'my_data' >>
+  - override /model: << 'mnist' if cookiecutter.starting_point == 'mnist' else 'my_model' >>
 
 tags: [NAME]
 seed: 12345
