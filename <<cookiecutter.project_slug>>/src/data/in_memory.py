@@ -1,4 +1,4 @@
-"""Images that fit in memory: held as tensors, fetched and normalised a whole batch at a time."""
+"""Images in one tensor: fetched and normalised a whole batch at a time."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -24,7 +24,7 @@ class InMemoryImages(Dataset[Batch]):
     one tensor operation takes the place of a Python call for each image.
 
     Args:
-        images: uint8 `(N, C, H, W)`.
+        images: uint8 `(N, C, H, W)`, in memory or mapped from a file.
         labels: int64 `(N,)`.
         mean: of each channel, for pixel values in `[0, 1]`.
         std: of each channel, likewise.
@@ -35,14 +35,25 @@ class InMemoryImages(Dataset[Batch]):
     ) -> None:
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images but {len(labels)} labels.")
-        self.images = images
-        self.labels = labels
+        self._images = images
+        self._labels = labels
+        self.rows = torch.arange(len(labels))  # those of this set
         self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
         self.std = torch.tensor(std).view(-1, 1, 1) * 255
 
+    @property
+    def images(self) -> Tensor:
+        """A copy of the images of this set, uint8 `(N, C, H, W)`."""
+        return self._images[self.rows]
+
+    @property
+    def labels(self) -> Tensor:
+        """Their labels, int64 `(N,)`."""
+        return self._labels[self.rows]
+
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.images)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
         """Return one image, float32 `(C, H, W)`, and its label, int64 `()`."""
@@ -51,14 +62,14 @@ class InMemoryImages(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch: images, float32 `(B, C, H, W)`, normalised, and labels, int64 `(B,)`."""
-        rows = torch.as_tensor(indices)
-        images = self.images.index_select(0, rows)  # as uint8: a quarter of the bytes to gather
-        return images.sub(self.mean).div_(self.std), self.labels.index_select(0, rows)
+        rows = self.rows.index_select(0, torch.as_tensor(indices))
+        images = self._images.index_select(0, rows)  # as uint8: a quarter of the bytes to gather
+        return images.sub(self.mean).div_(self.std), self._labels.index_select(0, rows)
 
     def subset(self, rows: Tensor) -> "InMemoryImages":
-        """Return the images of `rows`, copied: a `Subset` would look each index up in a list."""
+        """Return the images of `rows` of this set; all subsets share the pixels."""
         part = copy(self)
-        part.images, part.labels = self.images[rows], self.labels[rows]
+        part.rows = self.rows[rows]
         return part
 
 

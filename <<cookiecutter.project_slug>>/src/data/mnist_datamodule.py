@@ -1,17 +1,14 @@
-"""MNIST, downloaded once, then held in memory.
+"""MNIST, downloaded once, then mapped into memory.
 
 Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritten digits.
 """
 
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from torchvision.datasets import MNIST
 
 from src.data import mnist_files
 from src.data.digits_datamodule import split_digits
@@ -113,18 +110,5 @@ class MNISTDataModule(InMemoryDataModule):
         self.data_train, self.data_val = (train.subset(part) for part in rows)
 
     def _load(self, train: bool) -> InMemoryImages:
-        images, labels = read_mnist(self.data_dir, train, mnist_files.stamp(self.data_dir))
+        images, labels = mnist_files.read(self.data_dir, train)
         return InMemoryImages(images, labels, self.mean, self.std)
-
-
-@lru_cache(maxsize=2)  # the jobs of a sweep that run in one process read the files once
-def read_mnist(data_dir: Path, train: bool, stamp: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`.
-
-    Args:
-        data_dir: where the files lie, in `MNIST/raw`.
-        train: the training images, or else those of the test.
-        stamp: changes when the files do: `mnist_files.stamp`.
-    """
-    mnist = MNIST(str(data_dir), train=train)
-    return mnist.data.unsqueeze(1), mnist.targets

@@ -1,4 +1,4 @@
-"""MNIST's four files: are they there, are they whole, and where to get them."""
+"""MNIST's four files: are they there, are they whole, where to get them, and what is in them."""
 
 import hashlib
 import math
@@ -10,6 +10,9 @@ import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
 from torchvision.datasets import MNIST
 
 CONNECT_SECONDS = 6  # how long the first run of an offline machine waits
@@ -53,13 +56,12 @@ def check(data_dir: Path) -> None:
 def _check_once(data_dir: Path, stamp: tuple[int, ...]) -> None:
     for name, md5 in MD5.items():
         path = folder(data_dir) / name
-        content = path.read_bytes()
-        shape = idx_shape(content)
-        if shape is None or len(content) != 4 + 4 * len(shape) + math.prod(shape):
+        shape = idx_shape(path)
+        if shape is None or path.stat().st_size != _header_size(shape) + math.prod(shape):
             problem = "is truncated, or no IDX file"
         elif (
             shape[0] == MNIST_LENGTHS[name.split("-")[0]]
-            and hashlib.md5(content).hexdigest() != md5
+            and hashlib.md5(path.read_bytes()).hexdigest() != md5
         ):
             problem = f"is not MNIST's: its MD5 checksum is not {md5}"
         else:
@@ -67,15 +69,41 @@ def _check_once(data_dir: Path, stamp: tuple[int, ...]) -> None:
         raise ValueError(f"{path} {problem}. Delete it and run again to download it anew.")
 
 
-def idx_shape(content: bytes) -> tuple[int, ...] | None:
+def idx_shape(path: Path) -> tuple[int, ...] | None:
     """Return the shape in the header of a uint8 IDX file, or None if there is none.
 
     The header: two zero bytes, 8 for uint8, the number of dimensions, and each dimension's
     length as a big-endian int32.
     """
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+    with path.open("rb") as file:
+        header = file.read(4 + 4 * 255)
+    if len(header) < 4 or header[:3] != b"\0\0\x08" or len(header) < 4 + 4 * header[3]:
         return None
-    return struct.unpack_from(f">{content[3]}i", content, 4)
+    return struct.unpack_from(f">{header[3]}i", header, 4)
+
+
+def _header_size(shape: tuple[int, ...]) -> int:
+    return 4 + 4 * len(shape)
+
+
+def read(data_dir: Path, train: bool) -> tuple[Tensor, Tensor]:
+    """Return images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`; `check` comes first.
+
+    The images are mapped: a start does not read them, and all processes share one copy.
+    """
+    images, labels = (
+        _mapped(folder(data_dir) / name)
+        for name in MD5
+        if name.startswith("train") == train  # the images' file comes before the labels'
+    )
+    return images.unsqueeze(1), labels.long()
+
+
+def _mapped(path: Path) -> Tensor:
+    shape = idx_shape(path)
+    assert shape is not None
+    # "c": what somebody writes into the tensor stays in memory.
+    return torch.from_numpy(np.memmap(path, np.uint8, "c", _header_size(shape), shape))
 
 
 def download(data_dir: Path) -> None:
