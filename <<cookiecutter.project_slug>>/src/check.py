@@ -39,13 +39,21 @@ def compositions() -> Iterator[tuple[str, str]]:
     for config_name in GIVEN:
         yield config_name, ""
     for key in cli.compose("train").hydra.runtime.choices:
-        for choice in overrides.groups().get(str(key).partition("@")[0], ()):
-            yield "train", f"{key}={choice}"
+        group = str(key).partition("@")[0]
+        for choice in overrides.groups().get(group, ()):
+            yield "train", _pair(choice) if group == "specialize" else f"{key}={choice}"
+
+
+def _pair(choice: str) -> str:
+    """Return the two overrides that a specialisation is for, by its name: `DATA_MODEL`."""
+    datas, models = (overrides.groups()[group] for group in ("data", "model"))
+    pairs = (f"data={d} model={m}" for d in datas for m in models if f"{d}_{m}" == choice)
+    return next(pairs, f"specialize={choice}")
 
 
 def faults(config_name: str, override: str) -> list[tuple[str, str]]:
     """Return the faults of a configuration, each with the file that it lies in."""
-    given = [*GIVEN[config_name], *([override] if override else [])]
+    given = [*GIVEN[config_name], *override.split()]
     chosen, _, choice = override.partition("=")
     file = f"configs/{chosen.partition('@')[0]}/{choice}.yaml" if override else config_name
     try:

@@ -22,10 +22,11 @@ def test_values_files_and_sizes_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
         raise AssertionError("explaining trains nothing")
 
     monkeypatch.setattr("lightning.pytorch.Trainer.fit", no_fit)
-    lines = explained("model/net=cnn", "model.optimizer.lr=0.5", "+trainer.max_steps=100")
+    arguments = ("data.batch_size=32", "model.optimizer.lr=0.5", "+trainer.max_steps=100")
+    lines = explained("model/net=cnn", *arguments)
     rows = [line.replace("│", " ").split() for line in lines]
     assert ["model.net.width", "32", "configs/model/net/cnn.yaml"] in rows
-    assert ["data.batch_size", "32", "configs/specialize/digits_mnist.yaml"] in rows
+    assert ["data.num_workers", "0", "configs/data/digits.yaml"] in rows
     assert ["model.optimizer.lr", "0.5", "command", "line:", "model.optimizer.lr=0.5"] in rows
     assert ["trainer.accelerator", "auto", "configs/common/config_base.yaml"] in rows
     told = {row[0]: " ".join(row[1:]) for row in rows if row}
@@ -33,6 +34,12 @@ def test_values_files_and_sizes_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert told["batch"] == "(32, 1, 28, 28) -> (32, 10)"
     assert told["steps"] == "41 an epoch, 100 at most in 10 epochs"
     assert "weights 0.4, gradients 0.4, optimizer 0.7," in told["memory"]
+
+
+def test_a_specialisation_is_named() -> None:
+    rows = [line.replace("│", " ").split() for line in explained("model=image_classifier")]
+    file = "configs/specialize/mnist_image_classifier.yaml"  # which that of the digits extends
+    assert ["model.net.in_channels", "1", file] in rows
 
 
 def test_a_mistake_is_told_before_anything_is_built(tmp_path: Path) -> None:

@@ -61,9 +61,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "trainer.limit_train_batches": 10,
         "logger": None,
     },
-    "data=digits model=mnist": {"data.batch_size": 32},  # configs/specialize
-    "data=digits model=mnist data.batch_size=32": {"data.batch_size": 32},
-    "data=digits model=image_classifier": {"data.batch_size": 64},
+    "data=digits model=image_classifier": {"model.net.in_channels": 1},  # configs/specialize
+    "data=digits model=image_classifier model.net.in_channels=3": {"model.net.in_channels": 3},
+    "data=image_folder data.path=digits data.num_classes=10 model=image_classifier": {
+        "model.net.in_channels": 3
+    },
 }
 
 

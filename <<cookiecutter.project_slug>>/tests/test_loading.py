@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from src.data.in_memory import InMemoryImages
 from src.data.mnist_datamodule import MNISTDataModule
+from src.data.split_datamodule import SplitDataModule
 
 
 def test_each_default_can_be_overridden(mnist_dir: Path) -> None:
@@ -37,3 +40,11 @@ def test_images_are_mapped_once_and_their_files_left_alone(mnist_dir: Path) -> N
     assert isinstance(again, InMemoryImages)
     assert torch.equal(again.images, before)
     assert before.any()
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(64, 2), (127, 1), (128, 1), (100, 2)])
+def test_a_last_batch_of_one_is_left_out(batch_size: int, batches: int) -> None:
+    datamodule = SplitDataModule(batch_size)
+    datamodule.data_train = datamodule.data_val = TensorDataset(torch.zeros(128, 3))
+    assert len(datamodule.train_dataloader()) == batches
+    assert len(datamodule.val_dataloader()) == -(-128 // batch_size)

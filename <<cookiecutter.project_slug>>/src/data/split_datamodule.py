@@ -49,10 +49,13 @@ class SplitDataModule(LightningDataModule):
 
     def _dataloader(self, dataset: Dataset[Any] | None, shuffle: bool = False) -> DataLoader[Any]:
         assert dataset is not None, "setup() comes first"
+        # BatchNorm cannot be trained on one example: such a rest waits for another epoch's order.
+        rest = len(dataset) % self.batch_size  # ty: ignore[invalid-argument-type]
+        settings: dict[str, Any] = {"drop_last": shuffle and rest == 1}
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             shuffle=shuffle,
             collate_fn=self.collate,
-            **loader_settings(self.num_workers, self.loader),
+            **(settings | loader_settings(self.num_workers, self.loader)),
         )
