@@ -74,5 +74,6 @@ def plot(path: Path, growth: list[dict[str, Any]]) -> None:
         for axis, measure in zip(axes[row], measures, strict=True):
             axis.plot([p[x] for p in points], [p[measure] for p in points], "o-")
             axis.set(xlabel=x, ylabel=measure, ylim=(0, None))
+            axis.locator_params(axis="x", nbins=4)
     figure.tight_layout()
     figure.savefig(path, dpi=80)

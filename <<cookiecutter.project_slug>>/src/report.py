@@ -31,8 +31,8 @@ def main(cfg: DictConfig) -> None:
     runs = list(results.read_all(folder)) if folder.is_dir() else []
     if not runs:
         others = sorted(p.name for p in task_dir.glob("multiruns/*") if p.is_dir())
-        hint = f"sweep={others[-1]}" if others else "python src/train.py comes first"
-        raise ValueError(f"{folder} holds no runs. There is: {hint}")
+        hint = f"There is sweep={others[-1]}" if others else "Make one: python src/train.py"
+        raise ValueError(f"{folder} holds no runs. {hint}")
     metric, mode = report.criterion(runs, cfg.metric, cfg.mode)
     groups = results.grouped(runs, metric, mode)
     keys = results.varied(runs)

@@ -100,4 +100,4 @@ def test_the_command_writes_its_files_without_torch(tmp_path: Path) -> None:
     assert (folder / "report.png").read_bytes()[:4] == b"\x89PNG"
     lost = subprocess.run([*command, "sweep=x"], cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert lost.returncode == 1
-    assert "There is: sweep=lr_grid" in lost.stderr
+    assert "There is sweep=lr_grid" in lost.stderr
