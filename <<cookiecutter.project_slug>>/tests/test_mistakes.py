@@ -45,7 +45,7 @@ MISTAKES = {
     "init_from=missing.ckpt": "init_from=missing.ckpt does not exist",
     "~sead": "did you mean seed",
     "~model.nett": "did you mean model.net",
-    "-m model.optimizer.lr=interval(0.1,1)": "hydra/sweeper=optuna",
+    "-m model.optimizer.lr=interval(0.1,1)": "common/search=mnist_optuna",
     "experiment=mon_experience experiment=mon_experience": "experiment is chosen twice",
     "experiment=[mon_experience,mon_experience]": "-m experiment=",
     "optimized_metric=val/f1": "optimized_metric=val/f1 is never logged",

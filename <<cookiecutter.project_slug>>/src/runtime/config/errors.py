@@ -31,8 +31,8 @@ def explain(error: BaseException) -> str:
         return f"{sweep[1]} is several values. Sweep over them: -m {sweep[1]}"
     if "does not support sweep type : INTERVAL" in text:
         return (
-            "interval(...) has no list of values, which Hydra's own sweeper needs. Take one that "
-            "draws them, hydra/sweeper=optuna, or write range(...) or choice(...)"
+            "interval(...) has no list of values, which Hydra's own sweeper needs. Search, which "
+            "draws them: common/search=mnist_optuna; or write range(...) or choice(...)"
         )
     if absent := re.search(r"Could not delete from config\. '([^']+)' does not exist", text):
         return f"~{absent[1]}: there is no such key to remove{_near(absent[1], _composed(error))}"
