@@ -22,7 +22,7 @@ SHORT = " ".join(
         *("++trainer.limit_val_batches=2", "++trainer.limit_test_batches=2"),
     ]
 )
-ON_TWO_CORES = "trainer.accelerator=cpu trainer.devices=2 trainer.sync_batchnorm=false"
+ON_TWO_CORES = "trainer.accelerator=cpu trainer.devices=2 ++trainer.sync_batchnorm=false"
 # Run elsewhere: completion is tested by driving shells, `last` by killing runs, and the walk in
 # your-own-work.md by a test of its own. A GPU is not at hand.
 ELSEWHERE = re.compile(r"-sc install|ckpt_path=last|accelerator=gpu|data=fashion|data\.path=")
