@@ -16,6 +16,7 @@ EXAMPLES = {
         "configs/data/image_folder.yaml",
         "configs/model/image_classifier.yaml",
         "configs/experiment/image_folder.yaml",
+        "configs/specialize",
         "tests/test_image_folder.py",
     ],
     "tabular": [

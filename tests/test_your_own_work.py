@@ -48,7 +48,7 @@ def idx(array: np.ndarray) -> bytes:
 def test_idx_files(project: Project, random: np.random.Generator) -> None:
     folder = project.folder / "data" / "fashion"
     folder.mkdir(parents=True)
-    for part, size in (("train", 1200), ("t10k", 200)):
+    for part, size in (("train", 12_000), ("t10k", 2_000)):
         labels = random.integers(0, 10, size, dtype=np.uint8)
         images = np.stack([picture(label, random) for label in labels])
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):

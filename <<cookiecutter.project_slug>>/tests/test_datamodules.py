@@ -92,11 +92,11 @@ def test_damaged_files_are_noticed(tmp_path: Path, mnist_dir: Path, damage: str)
 
 
 def test_digits_need_no_files() -> None:
-    datamodule = DigitsDataModule(batch_size=16)
+    datamodule = DigitsDataModule(batch_size=32)
     datamodule.prepare_data()
     datamodule.setup()
     assert sizes(datamodule) == [1297, 250, 250]
     images, labels = next(iter(datamodule.val_dataloader()))
-    assert images.shape == (16, 1, 28, 28)
+    assert images.shape == (32, 1, 28, 28)
     assert abs(images.mean().item()) < 0.2
     assert set(labels.tolist()) <= set(range(10))

@@ -36,12 +36,6 @@ def test_values_files_and_sizes_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "weights 0.4, gradients 0.4, optimizer 0.7," in told["memory"]
 
 
-def test_a_specialisation_is_named() -> None:
-    rows = [line.replace("│", " ").split() for line in explained("model=image_classifier")]
-    file = "configs/specialize/mnist_image_classifier.yaml"  # which that of the digits extends
-    assert ["model.net.in_channels", "1", file] in rows
-
-
 def test_a_mistake_is_told_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.net\.wdth.*did you mean width"):
         explained("model/net=cnn", "+model.net.wdth=3")

@@ -27,7 +27,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "+year=${now:%Y} +y=${now:%Y}": {},
     "+chosen=${hydra:runtime.choices.data}": {"chosen": "mnist"},
     "data=digits": {"data._target_": "src.data.digits_datamodule.DigitsDataModule"},
-    "model=image_classifier": {"model._target_": "src.models.lit_module.LitModule"},
     "common/logger@logger=csv": {"logger.csv.name": "csv", "logger.mlflow": None},
     "common/callbacks@callbacks=none": {"callbacks": {}},
     "model/net=cnn model/optimizer=sgd model/scheduler=cosine": {
@@ -61,11 +60,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "trainer.limit_train_batches": 10,
         "logger": None,
     },
-    "data=digits model=image_classifier": {"model.net.in_channels": 1},  # configs/specialize
-    "data=digits model=image_classifier model.net.in_channels=3": {"model.net.in_channels": 3},
-    "data=image_folder data.path=digits data.num_classes=10 model=image_classifier": {
-        "model.net.in_channels": 3
-    },
+    "model=mnist": {"model._target_": "src.models.mnist_module.MNISTLitModule"},
 }
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from src.data import loading
 from src.data.image_files import ImageFiles
 from src.data.image_folder_datamodule import ImageFolderDataModule
+from src.explain import explain
 from src.train import train
 from tests.conftest import Compose
 
@@ -129,3 +131,14 @@ def test_each_default_of_the_loaders_can_be_overridden(folder: Path) -> None:
     assert loader.prefetch_factor == 7
     assert not loader.persistent_workers
     assert loader.pin_memory
+
+
+def test_a_specialisation_fits_two_choices_and_is_named_as_a_source(composed: Compose) -> None:
+    for data, channels in (("data=mnist", 1), ("data=digits", 1), ("data=image_folder", 3)):
+        model = composed(data, "model=image_classifier", "++data.num_classes=10").model
+        assert model.net.in_channels == channels
+    console = Console(record=True, width=300)
+    explain(["data=digits", "model=image_classifier"], console)
+    rows = [line.replace("│", " ").split() for line in console.export_text().splitlines()]
+    file = "configs/specialize/mnist_image_classifier.yaml"  # which that of the digits extends
+    assert ["model.net.in_channels", "1", file] in rows
