@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
 
 from src.runtime import cli
-from src.runtime.config import extras
+from src.runtime.config import errors, extras
+from src.runtime.instantiate import instantiate
 from tests.command_line import Answer, typed
+from tests.conftest import Compose
 
 # What is typed, and what the answer must name: the key, and what to type instead.
 MISTAKES = {
@@ -111,3 +114,11 @@ def test_a_line_is_enough_for_what_this_project_raised_itself() -> None:
     assert not cli.is_told(raised(lambda: int("word")))  # a bug, by the look of it
     assert not cli.is_told(raised(lambda: textwrap.wrap("a word", width=0)))  # in a library
     assert not cli.is_told(RuntimeError())
+
+
+def test_what_an_object_says_of_its_arguments_is_told_with_its_key(composed: Compose) -> None:
+    with pytest.raises(InstantiationException) as caught:
+        instantiate(composed("data.offline_fallback=cifar").data)
+    told = errors.explain(caught.value)
+    assert told.startswith("data: offline_fallback=cifar is unknown: set data.offline_fallback")
+    assert told.endswith("HYDRA_FULL_ERROR=1 shows where in the code")

@@ -50,7 +50,7 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, InterpolationResolutionError):
         return unresolved(cause)
     if isinstance(error, InstantiationException):  # a value that the code cannot do with, or a bug
-        return " ".join(text.split()) + "\nHYDRA_FULL_ERROR=1 shows where in the code"
+        return f"{_uninstantiated(error)}\nHYDRA_FULL_ERROR=1 shows where in the code"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return " ".join(line.strip() for line in text.splitlines() if line.strip())
     return text
@@ -92,6 +92,14 @@ def _unknown_key(key: str, append: str, cfg: DictConfig) -> str:
     else:
         hint = f"There is {', '.join(present) or 'none'}."
     return f"{key}: there is no such key. {hint}\nTo add it as a new one: {append}"
+
+
+def _uninstantiated(error: InstantiationException) -> str:
+    key, cause = str(error).rpartition("full_key: ")[2], error.__cause__
+    if cause is None or not key:
+        return " ".join(str(error).split())
+    reason = str(cause) if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
+    return f"{key.strip()}: {' '.join(reason.split())}"
 
 
 def _near(key: str, cfg: DictConfig) -> str:
