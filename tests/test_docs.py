@@ -62,6 +62,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def already_run() -> set[str]:
+    """Return the commands that an earlier document has shown to run."""
+    return set()
+
+
 @pytest.mark.parametrize(
     "path",
     [*READMES, *(DOCUMENTS if FULL else [])],
