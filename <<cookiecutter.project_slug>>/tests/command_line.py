@@ -33,7 +33,7 @@ def note(cfg):
     jobs.append({"cfg": plain, "folder": os.getcwd()})
     return {"val/acc": 0.5}, None
 
-gc.disable()  # a short life, and a tenth of it
+gc.disable()  # for so short a life
 train.train = note
 start = os.getcwd()
 answers = []
@@ -52,7 +52,8 @@ for arguments in json.loads(sys.stdin.read()):
             code = stopped.code
     imported = [name for name in HEAVY if name in sys.modules]
     answers.append([code, out.getvalue(), err.getvalue(), imported, jobs])
-print(json.dumps(answers))
+print(json.dumps(answers), flush=True)
+os._exit(0)  # else Python collects for seconds what it then leaves to the system anyway
 """
 
 

@@ -124,12 +124,12 @@ class Campaign:
         from src.runtime import record
 
         client = MlflowClient(f"sqlite:///{self.folder}/logs/mlflow/mlflow.db")
-        entry = record.read(run_dir)
-        assert entry is not None
+        run_id = record.mlflow_run_id(run_dir)
+        assert run_id
         history: dict[str, Any] = {}
-        for name in client.get_run(entry["mlflow_run_id"]).data.metrics:
+        for name in client.get_run(run_id).data.metrics:
             if not any(word in name for word in ("time", "second", "speed", "system/")):
-                points = client.get_metric_history(entry["mlflow_run_id"], name)
+                points = client.get_metric_history(run_id, name)
                 history[name] = {str(point.step): point.value for point in points}
         return history
 

@@ -11,9 +11,9 @@ import torch
 from omegaconf import open_dict
 
 from src.eval import evaluate
-from src.runtime import record
 from src.runtime.checkpoint import checkpoint_io, checkpoint_paths
 from src.runtime.checkpoint.checkpoints import load, load_model
+from src.runtime.tracker.journal import write_json
 from src.train import train
 from tests.conftest import SMALL, Compose
 
@@ -141,7 +141,8 @@ def test_what_ckpt_path_may_be(run_dir: Path, tmp_path: Path) -> None:
     (log_dir / "train" / "runs").mkdir(parents=True)
     listed = log_dir / "train" / "runs" / "one"
     listed.symlink_to(run_dir)
-    record.update(run_dir, mlflow_run_id="0" * 32)
+    (run_dir / "mlflow").mkdir()
+    write_json(run_dir / "mlflow" / "state.json", {"run_id": "0" * 32})
     assert checkpoint_paths.find(str(best), log_dir) == best
     assert checkpoint_paths.find(str(run_dir), log_dir).samefile(best)
     assert checkpoint_paths.find("best", log_dir).samefile(best)

@@ -175,16 +175,18 @@ def test_a_real_run_tells_its_tracker_and_goes_on(
     assert entry is not None
     assert (entry["status"], entry["error"]) == ("killed", name)
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
-    assert client.get_run(entry["mlflow_run_id"]).info.status == "KILLED"
+    run_id = record.mlflow_run_id(last.parents[1])
+    assert run_id
+    assert client.get_run(run_id).info.status == "KILLED"
 
     again = Started(tmp_path, mnist_dir, "ckpt_path=last", f"trainer.max_epochs={epoch + 3}")
     assert again.process.wait(120) == 0
-    assert f"MLflow: goes on in the run {entry['mlflow_run_id']}" in again.output.read_text()
+    assert f"MLflow: goes on in the run {run_id}" in again.output.read_text()
     (entry_now,) = [record.read(path) for path in run.found("train/runs/*")]
     assert entry_now is not None
     assert (entry_now["status"], entry_now["resumed"]) == ("finished", 1)
-    assert entry_now["mlflow_run_id"] == entry["mlflow_run_id"]
-    assert client.get_run(entry["mlflow_run_id"]).info.status == "FINISHED"
+    assert record.mlflow_run_id(last.parents[1]) == run_id
+    assert client.get_run(run_id).info.status == "FINISHED"
 
 
 @pytest.mark.slow

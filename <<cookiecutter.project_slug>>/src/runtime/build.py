@@ -14,7 +14,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, lean_steps, signals
+from src.runtime import console, garbage, lean_steps, signals
 from src.runtime.checkpoint.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoint.checkpoints import ConfigInCheckpoint
 from src.runtime.config.extras import check_installed
@@ -64,6 +64,7 @@ def build(cfg: DictConfig) -> Objects:
     with suppress(NotImplementedError):  # FSDP and the like write their own
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     lean_steps.prepare(trainer, model)
+    garbage.take_up()
     return Objects(
         cfg=cfg,
         datamodule=datamodule,

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import hydra_versions, identity, signals
+from src.runtime import garbage, hydra_versions, identity, signals
 from src.runtime.checkpoint import checkpoint_paths
 from src.runtime.config import completion, extras, overrides, schema
 from src.runtime.process import ranks
@@ -51,6 +51,7 @@ def run(
         arguments: called with the command line; returns what Hydra reads in its place.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print at length
+    garbage.put_off()
     if set(overrides.LOOKING) & set(sys.argv) and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head -1` ends as `cat` would
     try:

@@ -1,4 +1,4 @@
-"""What a training step need not do: small things that add up where a step takes a millisecond."""
+"""What a step need not do: small things that add up where one takes a millisecond."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +19,11 @@ STEP_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
     "on_train_batch_end",
+)
+# A module's own of these are inspected, and have to be functions.
+CALLBACK_HOOKS = (
+    *STEP_HOOKS,
+    *(f"on_{stage}_batch_{end}" for stage in ("validation", "test") for end in ("start", "end")),
 )
 
 
@@ -48,8 +53,9 @@ def _leave_out_empty_hooks(trainer: Trainer, model: LightningModule) -> None:
     # Lightning names, times and calls each hook of each callback in each step, whether or not
     # anybody wrote it, but passes over what is not callable.
     callbacks = trainer.callbacks  # ty: ignore[missing-attribute]
-    for owner, base in [(model, LightningModule), *((c, Callback) for c in callbacks)]:
-        for hook in STEP_HOOKS:
+    of_callbacks = ((callback, Callback, CALLBACK_HOOKS) for callback in callbacks)
+    for owner, base, hooks in [(model, LightningModule, STEP_HOOKS), *of_callbacks]:
+        for hook in hooks:
             if getattr(type(owner), hook) is getattr(base, hook) and hook not in vars(owner):
                 setattr(owner, hook, None)
 

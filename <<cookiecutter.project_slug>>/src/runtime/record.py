@@ -11,7 +11,6 @@
 | `metrics`         | name to number, as far as the run came                                       |
 | `best_checkpoint` | path relative to the folder, or null                                         |
 | `error`           | why it failed or who killed it, a line, or null                              |
-| `mlflow_run_id`   | of its run in MLflow, or null                                                |
 
 Imports no torch: sweeps and reports read many of these.
 """
@@ -23,6 +22,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from src.runtime.tracker.journal import read_json
 
 FILE = "run.json"
 
@@ -61,6 +62,16 @@ def write(run_dir: str | Path, record: dict[str, Any]) -> None:
 def update(run_dir: str | Path, **changes: Any) -> None:
     """Change keys of the record of the run that this process is."""
     write(run_dir, _parsed(run_dir) | changes)
+
+
+def of_mlflow(run_id: str, log_dir: str | Path) -> Path | None:
+    """Return the folder of the run that MLflow calls `run_id`, or None."""
+    return newest(log_dir, lambda run_dir, _: mlflow_run_id(run_dir) == run_id)
+
+
+def mlflow_run_id(run_dir: str | Path) -> str | None:
+    """Return what MLflow calls a run; None as long as it has given no name."""
+    return read_json(Path(run_dir) / "mlflow" / "state.json").get("run_id")
 
 
 def newest(log_dir: str | Path, wanted: Callable[[Path, dict[str, Any]], bool]) -> Path | None:

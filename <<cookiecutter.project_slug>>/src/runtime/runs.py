@@ -86,7 +86,7 @@ def _begin(cfg: DictConfig, stack: ExitStack) -> None:
     run_dir = Path(cfg.paths.output_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     stack.enter_context(record.held(run_dir))
-    fresh = {"started": _now(), "metrics": {}, "best_checkpoint": None, "mlflow_run_id": None}
+    fresh = {"started": _now(), "metrics": {}, "best_checkpoint": None}
     former = record.read(run_dir)
     now = {
         "status": "running",

@@ -30,7 +30,7 @@ def find(value: str, log_dir: str | Path) -> Path:
     elif value in ("last", "best"):
         run_dir = record.newest(log_dir, lambda run_dir, _: any(_in(run_dir)))
     else:
-        run_dir = record.newest(log_dir, lambda _, entry: entry["mlflow_run_id"] == value)
+        run_dir = record.of_mlflow(value, log_dir)
         if run_dir is None:
             from src.runtime.tracker import mlflow_checkpoint
 

@@ -77,7 +77,7 @@ def _run_dir(value: str, others: Sequence[str]) -> Path | None:
     cfg = cli.compose("train", *(o for o in others if not o.startswith("-")))
     if value == "last":
         return _unfinished(value, cfg.paths.log_dir, cfg.task_name)
-    return record.newest(cfg.paths.log_dir, lambda _, entry: entry["mlflow_run_id"] == value)
+    return record.of_mlflow(value, cfg.paths.log_dir)
 
 
 def _unfinished(value: str, log_dir: str, task: str | None) -> Path:

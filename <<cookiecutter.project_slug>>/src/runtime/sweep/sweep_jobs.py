@@ -54,7 +54,6 @@ class Recorded:
                     "host": socket.gethostname(),
                     "pid": os.getpid(),
                     "overrides": as_typed(job.overrides.task),
-                    "mlflow_run_id": known.get("mlflow_run_id"),
                     "error": f"{type(error).__name__}: {line}",
                 }
                 record.write(run_dir, fresh | known | now)

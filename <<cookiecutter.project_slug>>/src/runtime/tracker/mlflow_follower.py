@@ -1,15 +1,25 @@
-"""The process that delivers a run's journal while the run trains.
+"""The process that delivers journals while their runs train.
 
-python -m src.runtime.tracker.mlflow_follower FOLDER PATIENCE SYSTEM_METRICS
+python -m src.runtime.tracker.mlflow_follower
 
-A training run starts it; nobody has to. It imports MLflow, waits for servers and retries, none of
-which then costs a training step. It ends when its standard input says `close`, or ends because the
-run died: then it delivers what is left, waits `PATIENCE` seconds at most for a store that makes no
-progress, and leaves the rest in the journal for `src/sync.py`. The address of the store comes in
-`MLFLOW_TRACKING_URI`. What it prints, a line each, is for the run to log: words for its log, and
-every `SYSTEM_METRICS` seconds (0: never) a sample of the machine for its journal.
+A training run starts it (`mlflow_process`); nobody has to. It imports MLflow, waits for servers and
+retries, none of which then costs a training step. It reads an order a line:
+
+    {"follow": FOLDER, "patience": SECONDS, "system_metrics": SECONDS}
+    {"close": FOLDER}
+
+and ends when there are no more: the run is done, or died. It then delivers what is left, waits
+`patience` seconds at most for a store that makes no progress, and leaves the rest in the journal
+for `src/sync.py`. The address of the store comes in `MLFLOW_TRACKING_URI`. It answers, a line each,
+with words for the run's log, with samples of the machine every `system_metrics` seconds (0: never),
+and with whether a journal that was closed has been delivered:
+
+    {"folder": FOLDER, "say": TEXT}
+    {"folder": FOLDER, "sample": RECORD}
+    {"folder": FOLDER, "delivered": true}
 """
 
+import json
 import logging
 import os
 import signal
@@ -17,16 +27,18 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from src.runtime.tracker.mlflow_delivery import Delivery, without_password
-from src.runtime.tracker.system_metrics import print_samples
+from src.runtime.tracker.system_metrics import samples
 
 POLL_SECONDS = 0.5
 MAX_WAIT_SECONDS = 15.0  # between attempts at a store that is down
 
 log = logging.getLogger(__name__)
+_answering = threading.Lock()
 
 
 class Discreet(logging.Formatter):
@@ -37,72 +49,102 @@ class Discreet(logging.Formatter):
         return without_password(super().format(record))
 
 
-def follow(folder: Path, uri: str, patience: float, system_metrics: float) -> bool:
-    """Deliver until the run has ended; return whether everything arrived."""
-    closed = threading.Event()
-    threading.Thread(target=_await_close, args=(closed,), daemon=True).start()
-    delivery = Delivery(folder, uri)
-    if system_metrics:
-        sampled = (delivery.description["started"], system_metrics, closed)
-        threading.Thread(target=print_samples, args=sampled, daemon=True).start()
-    wait, failing, progress, last = POLL_SECONDS, False, time.monotonic(), None
-    while True:
-        ended = closed.is_set()  # asked first: what was written before the end is then delivered
+class Following(threading.Thread):
+    """Delivers one journal until its run has `closed` it.
+
+    Args:
+        folder: of the journal.
+        patience: seconds to wait, once it is closed, for a store that makes no progress.
+        system_metrics: seconds between two samples of the machine, or 0.
+    """
+
+    def __init__(self, folder: str, patience: float, system_metrics: float) -> None:
+        super().__init__(name=folder)
+        self.folder = Path(folder)
+        self.patience = patience
+        self.system_metrics = system_metrics
+        self.closed = threading.Event()
+
+    def run(self) -> None:
+        """Log into the folder what goes wrong there, and answer whether everything arrived."""
+        handler = logging.FileHandler(self.folder / "delivery.log")
+        handler.setFormatter(Discreet("%(asctime)s %(name)s %(message)s"))
+        handler.addFilter(lambda record: record.threadName == self.name)
+        logging.getLogger().addHandler(handler)
+        delivered = False
         try:
-            delivery.deliver()
+            with FileLock(self.folder / "lock"):
+                delivered = self._deliver(os.environ["MLFLOW_TRACKING_URI"])
+        finally:
+            self._answer(delivered=delivered)
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+    def _deliver(self, uri: str) -> bool:
+        delivery = Delivery(self.folder, uri)
+        if self.system_metrics:
+            threading.Thread(target=self._sample, args=(delivery,), daemon=True).start()
+        wait, failing, progress, last = POLL_SECONDS, False, time.monotonic(), None
+        while True:
+            ended = self.closed.is_set()  # asked first: what was written before is then delivered
+            try:
+                delivery.deliver()
+                if ended:
+                    delivery.finish()
+                    return True
+                if failing:
+                    self._answer(say=f"MLflow at {without_password(uri)} answers again.")
+                wait, failing = POLL_SECONDS, False
+            except Exception as error:
+                log.info("Not delivered: %s", error, exc_info=not failing)
+                if not failing:
+                    reason = without_password(str(error)).splitlines()[0][:300]
+                    self._answer(
+                        say=f"MLflow at {without_password(uri)} does not take the records of this "
+                        f"run ({reason}). Training goes on; they are kept in {self.folder} until "
+                        "it does."
+                    )
+                wait, failing = min(2 * wait, MAX_WAIT_SECONDS), True
+            if delivery.state != last or not ended:
+                progress, last = time.monotonic(), dict(delivery.state)
+            if ended and time.monotonic() - progress > self.patience:
+                return False
             if ended:
-                delivery.finish()
-                return True
-            if failing:
-                _say(f"MLflow at {without_password(uri)} answers again.")
-            wait, failing = POLL_SECONDS, False
-        except Exception as error:
-            log.info("Not delivered: %s", error, exc_info=not failing)
-            if not failing:
-                reason = without_password(str(error)).splitlines()[0][:300]
-                _say(
-                    f"MLflow at {without_password(uri)} does not take the records of this run "
-                    f"({reason}). Training goes on; they are kept in {folder} until it does."
-                )
-            wait, failing = min(2 * wait, MAX_WAIT_SECONDS), True
-        if delivery.state != last or not ended:
-            progress, last = time.monotonic(), dict(delivery.state)
-        if ended and time.monotonic() - progress > patience:
-            return False
-        if ended:
-            time.sleep(min(wait, patience / 4))
-        else:
-            closed.wait(wait)
+                time.sleep(min(wait, self.patience / 4))
+            else:
+                self.closed.wait(wait)
 
+    def _sample(self, delivery: Delivery) -> None:
+        for record in samples(delivery.description["started"], self.system_metrics, self.closed):
+            self._answer(sample=record)
 
-def _await_close(closed: threading.Event) -> None:
-    for line in sys.stdin:
-        if line.strip() == "close":
-            break
-    closed.set()
-
-
-def _say(line: str) -> None:
-    try:
-        print(line, flush=True)
-    except OSError:
-        log.info(line)  # nobody listens any more
+    def _answer(self, **answer: Any) -> None:
+        line = json.dumps({"folder": self.name} | answer) + "\n"
+        try:
+            with _answering:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        except OSError:
+            log.info(line)  # nobody listens any more
 
 
 def main() -> None:
-    """Follow the run whose journal lies in the folder given."""
+    """Follow the journals that standard input names."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which tells us in time
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
-    folder = Path(sys.argv[1])
-    handler = logging.StreamHandler()
-    handler.setFormatter(Discreet("%(asctime)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    patience, system_metrics = map(float, sys.argv[2:])
-    with FileLock(folder / "lock"):
-        arrived = follow(folder, os.environ["MLFLOW_TRACKING_URI"], patience, system_metrics)
-    sys.exit(0 if arrived else 1)
+    logging.getLogger().setLevel(logging.INFO)
+    followed: dict[str, Following] = {}
+    for line in sys.stdin:
+        order = json.loads(line)
+        if folder := order.get("follow"):
+            followed[folder] = Following(folder, order["patience"], order["system_metrics"])
+            followed[folder].start()
+        else:
+            followed.pop(order["close"]).closed.set()
+    for following in followed.values():
+        following.closed.set()
 
 
 if __name__ == "__main__":

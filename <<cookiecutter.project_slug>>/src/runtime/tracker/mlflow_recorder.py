@@ -5,19 +5,14 @@ imported over there (`mlflow_follower`).
 """
 
 import atexit
-import json
 import logging
-import os
-import subprocess
-import sys
-import threading
 import time
 import uuid
 from pathlib import Path
 
-from src.runtime.identity import PROJECT_ROOT
 from src.runtime.tracker.journal import Journal, Record, read_json, write_json
 from src.runtime.tracker.mlflow_delivery import without_password
+from src.runtime.tracker.mlflow_process import MLflowProcess
 
 STATUS = {
     "success": "FINISHED",
@@ -26,8 +21,7 @@ STATUS = {
     "killed": "KILLED",
     "interrupted": "KILLED",
 }
-FOLLOWER = "src.runtime.tracker.mlflow_follower"
-MAX_STARTS = 3  # of a follower that dies
+MAX_STARTS = 3  # of a process that dies
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +57,7 @@ class Recorder:
         self.system_metrics = system_metrics
         self._description = description
         self._journal: Journal | None = None
-        self._follower: subprocess.Popen[str] | None = None
+        self.process = MLflowProcess.of(uri)
         self._starts = 0
         self._status: str | None = None
         self._disk_full = False
@@ -86,10 +80,11 @@ class Recorder:
         if self._journal is None:
             self.describe()
             self._journal = Journal(self.folder / "journal.jsonl")
-        self._append(self._journal, record)
-        dead = self._follower is None or self._follower.poll() is not None
-        if dead and self._starts < MAX_STARTS:
-            self._follow()
+        self._append(record)
+        if not self.process.follows(self.folder) and self._starts < MAX_STARTS:
+            self._starts += 1
+            self.process.follow(self.folder, self.patience, self.system_metrics, self._append)
+            atexit.register(self.close)
 
     def finalize(self, status: str) -> None:
         """Note how the run ended, as far as it went."""
@@ -100,69 +95,34 @@ class Recorder:
     def close(self) -> str | None:
         """Wait until MLflow has everything, or is given up for now; return a line that says which.
 
-        None if nothing was recorded. What is recorded afterwards opens the run again.
+        None if nothing was recorded, or if a sweep keeps the process: it waits at its own end. What
+        is recorded afterwards opens the run again.
         """
-        follower, self._follower = self._follower, None
-        if self._journal is None or follower is None or follower.stdin is None:
+        if not self._starts:
             return None
-        if self._status:
-            self._append(self._journal, {"status": self._status, "time": now()})
-        try:
-            follower.stdin.write("close\n")
-            follower.stdin.close()
-        except OSError:
-            pass  # it died
-        try:
-            delivered = follower.wait() == 0
-        except BaseException:  # a second Ctrl-C, say: do not wait
-            follower.kill()
-            raise
         self._starts = 0
+        if self._status:
+            self._append({"status": self._status, "time": now()})
+        self.process.close(self.folder)
+        if self.process.is_kept:
+            return None
+        left = self.process.wait()
         where = without_password(self.uri)
-        if delivered and not self._disk_full:
+        if not left and not self._disk_full:
             return f"MLflow at {where} has everything that was logged."
+        folders = ", ".join(map(str, left or [self.folder]))
         return (
-            f"MLflow at {where} has not got everything yet; the rest is kept in {self.folder}. "
+            f"MLflow at {where} has not got everything yet; the rest is kept in {folders}. "
             "Upload it with: python src/sync.py"
         )
 
-    def _append(self, journal: Journal, record: Record) -> None:
-        error = journal.append(record)
+    def _append(self, record: Record) -> None:
+        assert self._journal is not None
+        error = self._journal.append(record)
         if error and not self._disk_full:
             log.warning(
                 "%s cannot be written (%s): what MLflow is to know is kept in memory.",
-                journal.path,
+                self._journal.path,
                 error,
             )
         self._disk_full = error is not None
-
-    def _follow(self) -> None:
-        self._starts += 1
-        options = [str(self.patience), str(self.system_metrics or 0)]
-        with (self.folder / "delivery.log").open("a") as errors:
-            self._follower = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    FOLLOWER,
-                    str(self.folder),
-                    *options,
-                ],
-                cwd=PROJECT_ROOT,
-                env=os.environ | {"MLFLOW_TRACKING_URI": self.uri},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for us; it ends when we say so, or are gone
-            )
-        threading.Thread(target=self._listen, args=(self._follower,), daemon=True).start()
-        atexit.register(self.close)
-
-    def _listen(self, follower: "subprocess.Popen[str]") -> None:
-        assert follower.stdout is not None
-        for line in follower.stdout:
-            if not line.startswith("{"):
-                log.warning(line.rstrip())
-            elif follower is self._follower and self._journal is not None:
-                self._append(self._journal, json.loads(line))  # a sample of the machine

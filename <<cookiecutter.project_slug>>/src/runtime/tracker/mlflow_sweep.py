@@ -1,6 +1,7 @@
 """A sweep in MLflow: one parent run, with its jobs as children."""
 
 import atexit
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from src.runtime.tracker.journal import Record
 
 if TYPE_CHECKING:  # takes a while, and every start loads this module
     from src.runtime.tracker.mlflow_recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 LOGGER = "src.runtime.tracker.mlflow_logger.JournalMLFlowLogger"
 
@@ -47,7 +50,10 @@ def parent(hydra: Any, folder: Path) -> str | None:
 
 
 class SweepRun(Callback):
-    """Hydra's callback that begins and ends the parent run, if the sweep logs to MLflow."""
+    """Hydra's callback that begins and ends the parent run, if the sweep logs to MLflow.
+
+    Jobs in this process share one that delivers, and only the end of the sweep waits for it.
+    """
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
@@ -69,6 +75,7 @@ class SweepRun(Callback):
                     folder, node.tracking_uri, about, node.get("patience", 15)
                 )
                 self._recorder.describe()
+                self._recorder.process.is_kept = True
                 atexit.register(self._end)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -89,4 +96,6 @@ class SweepRun(Callback):
         if recorder is not None:
             recorder.record({"tags": {"sweep": "true"}})
             recorder.finalize(self._status)
-            recorder.close()
+            recorder.process.is_kept = False
+            if outcome := recorder.close():
+                log.info(outcome)

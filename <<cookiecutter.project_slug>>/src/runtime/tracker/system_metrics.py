@@ -1,11 +1,13 @@
 """How busy the machine is: MLflow's own monitors of processors, memory, disk, network and GPUs."""
 
 import importlib
-import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
+
+from src.runtime.tracker.journal import Record
 
 MONITORS = {  # of mlflow.system_metrics.metrics
     "cpu_monitor": "CPUMonitor",
@@ -17,8 +19,8 @@ MONITORS = {  # of mlflow.system_metrics.metrics
 log = logging.getLogger(__name__)
 
 
-def print_samples(started: int, seconds: float, ended: threading.Event) -> None:
-    """Print a sample every so often, as a record for the journal, until `ended`.
+def samples(started: int, seconds: float, ended: threading.Event) -> Iterator[Record]:
+    """Yield a record for the journal every so often, until `ended`.
 
     Args:
         started: when the run started, in milliseconds since 1970; a step is a second after that.
@@ -34,11 +36,7 @@ def print_samples(started: int, seconds: float, ended: threading.Event) -> None:
             monitor.clear_metrics()
         now = int(time.time() * 1000)
         metrics = {f"system/{name}": float(value) for name, value in sample.items()}
-        record = {"metrics": metrics, "step": (now - started) // 1000, "time": now}
-        try:
-            print(json.dumps(record), flush=True)
-        except OSError:
-            return  # the run is gone
+        yield {"metrics": metrics, "step": (now - started) // 1000, "time": now}
 
 
 def _monitors() -> list[Any]:

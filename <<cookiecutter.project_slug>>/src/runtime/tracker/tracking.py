@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
-from src.runtime import record
 from src.runtime.config.plain_config import flatten
 from src.runtime.tracker.epoch_speed import EpochSpeed
 from src.runtime.tracker.mlflow_delivery import without_password
@@ -91,7 +90,6 @@ def close(loggers: Sequence[Logger]) -> None:
     """Close the trackers that deliver in the background, and log what became of the run there."""
     for logger in loggers:
         if isinstance(logger, JournalMLFlowLogger) and (outcome := logger.close()):
-            record.update(logger.save_dir, mlflow_run_id=logger.run_id)
             log.info(outcome)
 
 
