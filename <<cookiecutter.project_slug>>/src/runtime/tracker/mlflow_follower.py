@@ -119,11 +119,10 @@ class Following(threading.Thread):
             self._answer(sample=record)
 
     def _answer(self, **answer: Any) -> None:
-        line = json.dumps({"folder": self.name} | answer) + "\n"
+        line = json.dumps({"folder": self.name} | answer)
         try:
             with _answering:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                print(line, file=sys.__stdout__, flush=True)
         except OSError:
             log.info(line)  # nobody listens any more
 
@@ -134,6 +133,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which tells us in time
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
+    sys.stdout = sys.stderr  # for what MLflow prints
     logging.getLogger().setLevel(logging.INFO)
     followed: dict[str, Following] = {}
     for line in sys.stdin:

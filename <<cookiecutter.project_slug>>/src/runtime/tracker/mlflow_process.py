@@ -129,18 +129,23 @@ class MLflowProcess:
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            answer = json.loads(line)
-            followed = self._followed.get(Path(answer["folder"]))
-            if "say" in answer:
-                log.warning(answer["say"])
-            elif followed is None:
-                pass  # a last sample, too late
-            elif "sample" in answer:
-                if not followed.is_closed:
-                    followed.on_sample(answer["sample"])
-            else:
-                followed.delivered = answer["delivered"]
-                followed.ended.set()
+            self._hear(**json.loads(line))
         for followed in list(self._followed.values()):
             if followed.process is process:  # it died, and what it followed stays where it is
                 followed.ended.set()
+
+    def _hear(
+        self,
+        folder: str,
+        say: str | None = None,
+        sample: Record | None = None,
+        delivered: bool | None = None,
+    ) -> None:
+        followed = self._followed.get(Path(folder))
+        if say:
+            log.warning(say)
+        if sample and followed and not followed.is_closed:
+            followed.on_sample(sample)
+        if delivered is not None and followed:
+            followed.delivered = delivered
+            followed.ended.set()
