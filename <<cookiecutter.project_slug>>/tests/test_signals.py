@@ -48,9 +48,9 @@ class SignalAt(Callback):
         if trainer.training and trainer.fit_loop.batch_idx != 2:
             return
         try:
-            workers = [str(worker.pid) for worker in psutil.Process().children()]
-            if workers:
-                subprocess.run(["kill", f"-{self.number}", *workers], check=True)
+            if workers := [worker.pid for worker in psutil.Process().children()]:
+                script = f"import os; [os.kill(pid, {int(self.number)}) for pid in {workers}]"
+                subprocess.run([sys.executable, "-c", script], check=True)
             for _time in range(self.times):
                 os.kill(os.getpid(), self.number)
         except signals.Interrupted:

@@ -162,7 +162,7 @@ def test_a_sweep_trains_in_folders_of_its_own_and_then_answers_without_torch(
         result = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "lr_grid: 2 done, 0 failed, 0 left" in result.stdout
-    assert "| omegaconf" in result.stderr
+    assert re.search(r"\| +omegaconf$", result.stderr, re.MULTILINE)
     assert not re.search(r"\| +torch$", result.stderr, re.MULTILINE)
     jobs = sorted(tmp_path.glob("train/multiruns/lr_grid/*/checkpoints/last.ckpt"))
     assert [path.parent.parent.name for path in jobs] == ["0", "1"]
