@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
@@ -106,6 +107,44 @@ print(recorder.close())
     assert "Not delivered" not in log, log
     assert "database is locked" not in log
     print(f"{number} jobs, {number * STEPS} metrics: {time.monotonic() - started:.1f} s")
+
+
+def test_jobs_of_a_sweep_share_a_process_and_only_its_end_waits(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    sweep = Recorder(tmp_path / "sweep", uri, ABOUT)
+    sweep.describe()
+    sweep.process.is_kept = True
+    started: set[int] = set()
+    for number in range(3):
+        job = Recorder(tmp_path / str(number), uri, ABOUT | {"parent": str(sweep.folder)})
+        for step in range(STEPS):
+            job.record({"metrics": {"loss": step / 7}, "step": step, "time": now()})
+        job.finalize("success")
+        assert job.close() is None
+        started |= {process.pid for process in psutil.Process().children()}
+    assert len(started) == 1
+    sweep.process.is_kept = False
+    for step in range(STEPS):
+        sweep.record({"metrics": {"loss": step / 7}, "step": step, "time": now()})
+    sweep.finalize("success")
+    assert "has everything" in str(sweep.close())
+    assert not psutil.pid_exists(started.pop())
+    assert steps_of(tmp_path, "mlflow.db") == [list(range(STEPS))] * 4
+
+
+def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    recorder = Recorder(tmp_path / "mlflow", uri, ABOUT)
+    for step in range(STEPS):
+        recorder.record({"metrics": {"loss": step / 7}, "step": step, "time": now()})
+        if step == STEPS // 2:
+            (process,) = psutil.Process().children()
+            process.kill()
+            process.wait()
+            time.sleep(0.5)  # until its end is noticed
+    recorder.finalize("success")
+    assert "has everything" in str(recorder.close())
+    assert steps_of(tmp_path, "mlflow.db") == [list(range(STEPS))]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
