@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from src.runtime import record
 from src.runtime.identity import PROJECT_ROOT
 from tests.test_distributed import SMALL, SRUN, WITNESS, run, seen
 
@@ -90,3 +93,29 @@ def test_a_job_that_slurm_queues_again_goes_on(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "train/runs").iterdir()
     steps = seen(folder)[0]["step"]
     assert steps == 3, (tmp_path / "slurm.txt").read_text()  # of three batches an epoch
+
+
+@needs_slurm
+def test_a_job_of_a_sweep_that_is_pre_empted_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    command = (sys.executable, "src/train.py", "-m", "seed=1", "hydra/launcher=submitit_slurm")
+    settings = (*ONE_PROCESS, "trainer.max_epochs=300", f"paths.log_dir={tmp_path}")
+    sweep = subprocess.Popen([*command, *settings], cwd=PROJECT_ROOT)
+    try:
+        while not (found := list(tmp_path.glob("train/multiruns/*/0/checkpoints/last.ckpt"))):
+            assert sweep.poll() is None
+            time.sleep(0.1)
+        (last,) = found
+        (script,) = last.parents[2].glob(".submitit/*/*_submission.sh")
+        number = script.name.partition("_")[0]
+        subprocess.run(["scontrol", "requeue", number], check=True)
+        at_once = ["scontrol", "update", f"JobId={number}", "StartTime=now"]  # not in two minutes
+        while subprocess.run(at_once, capture_output=True).returncode:
+            time.sleep(0.5)
+        assert sweep.wait(300) == 0
+    finally:
+        sweep.kill()
+    entry = record.read(last.parents[1])
+    assert entry
+    assert (entry["status"], entry["resumed"]) == ("finished", 1)
+    assert "goes on from last.ckpt" in (last.parents[1] / "train.log").read_text()

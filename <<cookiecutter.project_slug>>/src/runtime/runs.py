@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -56,8 +57,8 @@ def recorded(cfg: DictConfig) -> Generator[Run]:
             with signals.handled():
                 yield run
             status = "finished"
-        except (signals.Interrupted, KeyboardInterrupt) as reason:
-            status, error = "killed", str(reason) or "KeyboardInterrupt"
+        except (signals.Interrupted, SIGTERMException, KeyboardInterrupt) as reason:
+            status, error = "killed", str(reason) or type(reason).__name__
             raise
         except OSError as reason:
             error = str(reason)
