@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
-from src.runtime.config.plain_config import flatten
+from src.runtime.config.plain_config import as_typed, flatten
 from src.runtime.tracker.epoch_speed import EpochSpeed
 from src.runtime.tracker.mlflow_delivery import without_password
 from src.runtime.tracker.mlflow_logger import JournalMLFlowLogger
@@ -135,7 +136,10 @@ def _datasets(
 
 def _mlflow_tags(origin: Mapping[str, str]) -> dict[str, str]:
     """Return the tags from which MLflow's page takes the source of a run."""
-    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": shlex.join(sys.argv)}
+    # Not all of `sys.argv`, which says more, for the processes that Lightning starts.
+    typed = as_typed(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    command = shlex.join([sys.argv[0], *typed])
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": command}
     if commit := origin.get("git/commit"):
         tags["mlflow.source.git.commit"] = commit
     return tags
