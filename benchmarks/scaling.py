@@ -60,7 +60,7 @@ COMPARISONS: dict[str, dict[str, Side]] = {
             "joblib": ("hydra.launcher.n_jobs=1",),
             "submitit_local": (),
             "submitit_slurm": (),
-            "ray": ("hydra.launcher.ray.init.num_cpus=1",),
+            "ray": ("+hydra.launcher.ray.init.num_cpus=1",),
         }.items()
     },
 }
