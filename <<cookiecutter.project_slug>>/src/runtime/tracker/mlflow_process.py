@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.tracker.journal import Record
@@ -42,7 +42,7 @@ class MLflowProcess:
         uri: of the store, credentials included.
     """
 
-    _by_uri: "dict[str, MLflowProcess]" = {}  # noqa: RUF012
+    _by_uri: ClassVar[dict[str, "MLflowProcess"]] = {}
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -80,7 +80,8 @@ class MLflowProcess:
         """Say that a journal is complete."""
         if followed := self._followed.get(folder):
             followed.is_closed = True
-            self._tell({"close": str(folder)})
+            if followed.process is self._process:  # another one knows nothing of it
+                self._tell({"close": str(folder)})
 
     def wait(self) -> list[Path]:
         """Wait for the journals that are closed; return the folders of those left undelivered."""
