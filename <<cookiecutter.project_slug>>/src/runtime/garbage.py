@@ -1,6 +1,6 @@
 """Python's search for garbage, put off while a program starts: what is imported stays.
 
-It took a fifth of the time to the first step, and a seventh of that of `--cfg job`.
+It took a sixth of the time to the first step, and a seventh of that of `--cfg job`.
 """
 
 import atexit

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.runtime import record
 from src.runtime.tracker import mlflow_sweep
 from src.runtime.tracker.journal import Record, read_json
 from src.runtime.tracker.mlflow_client import JournalClient
@@ -114,7 +115,7 @@ class JournalMLFlowLogger(MLFlowLogger):
     @property
     def run_id(self) -> str | None:
         """MLflow's name of the run; None as long as MLflow has given none."""
-        return read_json(self.recorder.folder / "state.json").get("run_id")
+        return record.mlflow_run_id(self.save_dir)
 
     @property
     def experiment_id(self) -> str | None:
