@@ -81,7 +81,8 @@ class OptunaPruning(Callback):
         if self.trial is not None:
             value = trainer.callback_metrics[self.monitor].item()
             self.trial.report(value, trainer.current_epoch)
-            hopeless = self.trial.should_prune()
+            over = trainer.current_epoch + 1 == trainer.max_epochs  # then there is nothing to save
+            hopeless = not over and self.trial.should_prune()
             if hopeless:
                 self.trial.set_user_attr("pruned", True)
         if trainer.strategy.broadcast(hopeless):
