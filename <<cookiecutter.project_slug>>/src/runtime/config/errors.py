@@ -98,6 +98,8 @@ def _uninstantiated(error: InstantiationException) -> str:
     key, cause = str(error).rpartition("full_key: ")[2], error.__cause__
     if cause is None or not key:
         return " ".join(str(error).split())
+    if re.search("No supported gpu backend|can not run on your system", str(cause)):
+        return "trainer.accelerator: torch finds no such device. Take trainer.accelerator=auto"
     reason = str(cause) if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
     return f"{key.strip()}: {' '.join(reason.split())}"
 
