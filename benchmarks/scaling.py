@@ -105,14 +105,14 @@ def table(taken: dict[str, list[float]]) -> list[str]:
 
 
 def main() -> None:
-    """Measure, and write a table to `benchmarks/results/`."""
+    """Measure, and write a table to `benchmarks/results/`, or elsewhere."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("project", type=Path)
     parser.add_argument("comparisons", nargs="*", default=list(COMPARISONS))
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
+    arguments.results.mkdir(exist_ok=True)
     for name in arguments.comparisons:
         seconds: dict[str, list[float]] = {side: [] for side in COMPARISONS[name]}
         rates: dict[str, list[float]] = {side: [] for side in COMPARISONS[name]}
@@ -135,7 +135,7 @@ def main() -> None:
             lines += ["", "Samples a second while training proper:", "", *table(rates)]
         text = "\n".join(lines) + "\n"
         print(text, flush=True)
-        (results / f"scaling_{name}.md").write_text(text)
+        (arguments.results / f"scaling_{name}.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def bake(tmp_path: Path) -> Bake:
 
 
 class Project:
-    """A baked project, with an environment of its own.
+    """A baked project, or a copy of the template, with an environment of its own.
 
     Args:
         folder: where it lies.
@@ -84,6 +84,19 @@ def prepared(output_dir: Path, **answers: str) -> Project:
     project = Project(output_dir / "my_ml_project", told)
     project.run("git init --quiet && git add --all && make setup")
     return project
+
+
+def copy_template(folder: Path) -> None:
+    """Copy the template as it lies here into a git repository of its own."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    paths = subprocess.run(listed, cwd=TEMPLATE, capture_output=True, text=True, check=True).stdout
+    for path in paths.split("\0"):
+        if path and (TEMPLATE / path).is_file():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TEMPLATE / path, folder / path)
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (["init", "-b", "main"], ["add", "--all"], [*identity, "commit", "-m", "v1"]):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

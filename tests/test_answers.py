@@ -1,9 +1,8 @@
 """Hostile answers: refused in a line, or said back exactly. None is ever run.
 
-`HOSTILE_CASES=2000 make test` tries that many.
+`FULL=1 make test` tries 2,000.
 """
 
-import os
 import tempfile
 import tomllib
 from collections.abc import Generator
@@ -16,10 +15,10 @@ from cookiecutter.main import cookiecutter
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import TEMPLATE
+from tests.conftest import FULL, TEMPLATE
 from tests.test_bake import files, parse
 
-CASES = int(os.environ.get("HOSTILE_CASES", "25"))
+CASES = 2_000 if FULL else 25
 GOOD = {
     "project_name": "My ML Project",
     "project_slug": "my_ml_project",

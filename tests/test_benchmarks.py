@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tests.conftest import TEMPLATE, Project
+import pytest
+
+from tests.conftest import FULL, TEMPLATE, Project
 
 
 def test_comparisons_run_for_a_few_steps(project: Project, tmp_path: Path) -> None:
@@ -11,3 +13,16 @@ def test_comparisons_run_for_a_few_steps(project: Project, tmp_path: Path) -> No
     table = (tmp_path / "cpu.md").read_text()
     for what in ("dense", "the stock recipe", "a sweep of 3", "peak memory"):
         assert what in table
+
+
+@pytest.mark.skipif(not FULL, reason="FULL=1 takes the minutes for it")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("benchmarks/command_line.py . --rounds 1", "--cfg job"),
+        ("benchmarks/scaling.py . processes --repeat 1", "2 processes"),
+    ],
+)
+def test_the_others_run_once(project: Project, tmp_path: Path, command: str, said: str) -> None:
+    results = f"--results {tmp_path}" if "scaling" in command else ""
+    assert said in project.run(f"uv run python {TEMPLATE}/{command} {results}").stdout

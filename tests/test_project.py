@@ -1,8 +1,11 @@
 """The baked default project does what its README says, in an environment of its own."""
 
 import re
+from pathlib import Path
 
-from tests.conftest import Project
+import pytest
+
+from tests.conftest import FULL, Project, prepared
 
 SMALL = "data=digits trainer.max_epochs=1 trainer.min_epochs=1"
 
@@ -12,25 +15,48 @@ def test_lint_format_and_types(project: Project) -> None:
     project.run("git diff --exit-code")  # checking changes nothing
 
 
-def test_the_next_steps_as_printed_then_eval(project: Project) -> None:
+def take_next_steps(project: Project) -> str:
+    """Do what is printed after baking, evaluate the best checkpoint; return what training said."""
     train, tests = project.next_steps
     trained = project.run(train).stdout
     best = re.search(r"best checkpoint\s+(\S+)", trained)
     assert best
-    assert re.search(r"open tracker\s+mlflow ui", trained)
     evaluated = project.run(f"uv run python src/eval.py ckpt_path={best[1]}").stdout
     row = re.compile(r"test/loss\s*│\s*(\S+)")
     assert row.findall(evaluated)[-1] == row.findall(trained)[-1]
     result = project.run(tests)
     assert re.search(r"\d+ passed", result.stdout)
     assert "failed" not in result.stdout
+    return trained
+
+
+def test_the_next_steps_as_printed_then_eval(project: Project) -> None:
+    assert re.search(r"open tracker\s+mlflow ui", take_next_steps(project))
 
 
 def test_the_bare_project_is_green_from_the_first_minute(bare_project: Project) -> None:
     bare_project.run("make check")
-    train, tests = bare_project.next_steps
-    assert "best checkpoint" in bare_project.run(train).stdout
-    assert re.search(r"\d+ passed", bare_project.run(tests).stdout)
+    take_next_steps(bare_project)
+
+
+@pytest.mark.skipif(not FULL, reason="FULL=1 makes an environment for each")
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"default_logger": "tensorboard", "ci_provider": "gitlab", "license": "Apache-2.0"},
+        {"default_logger": "csv", "ci_provider": "none", "license": "Proprietary"},
+        {"default_logger": "many_loggers", "license": "GPL-3.0"},
+        {"default_logger": "none", "license": "BSD-3-Clause"},
+        {"default_logger": "none", "ci_provider": "none", "starting_point": "bare"},
+        {"default_logger": "tensorboard", "ci_provider": "gitlab", "starting_point": "bare"},
+        {"default_logger": "csv", "starting_point": "bare"},
+    ],
+    ids=lambda answers: "-".join(answers.values()),
+)
+def test_answers_in_combination(tmp_path: Path, answers: dict[str, str]) -> None:
+    project = prepared(tmp_path, **answers)
+    project.run("make check")
+    take_next_steps(project)
 
 
 def test_what_the_generator_writes_fits_the_bare_project(bare_project: Project) -> None:
@@ -58,8 +84,13 @@ def test_a_few_faults_lose_nothing(project: Project) -> None:
 
 
 def test_pip_installs_it_as_well(project: Project) -> None:
-    command = "uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet --dry-run "
-    project.run(command + "--no-deps --editable . && rm -r .pip")
+    what = "-e . --group dev" if FULL else "--dry-run --no-deps -e ."
+    project.run(f"uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet {what}")
+    if FULL:
+        assert (
+            "experiment=mon_experience" in project.run(".pip/bin/python src/train.py --help").stdout
+        )
+    project.run("rm -r .pip")
 
 
 def test_what_the_generator_writes_is_green_at_once(project: Project) -> None:

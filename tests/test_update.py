@@ -1,6 +1,5 @@
 """A project follows its template: cruft brings changes in and keeps the user's own."""
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
-from tests.conftest import TEMPLATE
+from tests.conftest import TEMPLATE, copy_template
 
 Shell = Callable[[Path, str], str]
 
@@ -35,16 +34,10 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 
 @pytest.fixture
-def released(tmp_path: Path, shell: Shell) -> Path:
+def released(tmp_path: Path) -> Path:
     """Return a git repository of the template as it stands, as if it had been released."""
     folder = tmp_path / "template"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    paths = subprocess.run(listed, cwd=TEMPLATE, capture_output=True, text=True, check=True).stdout
-    for path in paths.split("\0"):
-        if path and (TEMPLATE / path).is_file():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(TEMPLATE / path, folder / path)
-    shell(folder, "git init --quiet -b main && git add --all && git commit --quiet -m v1")
+    copy_template(folder)
     return folder
 
 
@@ -86,6 +79,14 @@ def test_a_conflict_is_marked(tmp_path: Path, released: Path, shell: Shell) -> N
     rejected = project / "configs/data/digits.yaml.rej"
     assert "<<<<<<<" in text or rejected.exists()
     assert "batch_size: 32" in text
+
+
+def test_a_project_that_cookiecutter_baked_is_linked(
+    tmp_path: Path, released: Path, shell: Shell
+) -> None:
+    project = Path(cookiecutter(str(released), no_input=True, output_dir=str(tmp_path)))
+    shell(project, f"cruft link --no-input {released}")
+    assert "up to date" in shell(project, "cruft check")
 
 
 def test_replay_bakes_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
