@@ -44,7 +44,7 @@ def steps(runner: Runner, rounds: int) -> list[Row]:
         theirs = ["--steps", str(limit)] if limit else []
         if net == "dense":
             ours.pop(0)  # the experiment's own widths
-        measured: dict[str, list[float]] = {"ours": [], "bare": [], "stock": []}
+        measured: dict[str, list[float]] = {"ours": [], "bare": [], "clipping": [], "stock": []}
         busy: list[float] = []
         for _ in range(rounds):
             lines = runner.train("test=false", *ours)
@@ -53,12 +53,15 @@ def steps(runner: Runner, rounds: int) -> list[Row]:
             bare = ["bare_loop", "--net", net, "--epochs", str(epochs), *theirs]
             measured["bare"].append(rate(runner.side(*bare)))
             if net == "dense":
+                measured["clipping"].append(rate(runner.side(*bare, "--clip", "0.5")))
                 few = ["--epochs", str(min(epochs, STOCK_EPOCHS)), *theirs]
                 stock = runner.side("stock_recipe", "--out", str(runner.scratch), *few)
                 measured["stock"].append(rate(stock))
         goal = ">= 0.6, aim 0.8" if net == "dense" else ">= 0.95"
         rows.append(Row(f"{net}: steps/s against the bare loop", goal, ratios(measured, "bare")))
         if net == "dense":
+            what = "dense: the same, the bare loop clipping gradients as well"
+            rows.append(Row(what, "", ratios(measured, "clipping")))
             what = "dense: steps/s against the stock recipe"
             rows.append(Row(what, ">= 4", ratios(measured, "stock")))
         rows += [

@@ -1,6 +1,6 @@
 """The loop one would write by hand: MNIST in memory, fused Adam, no framework.
 
-python bare_loop.py DATA_DIR [--net dense] [--epochs 3] [--accelerator gpu]
+python bare_loop.py DATA_DIR [--net dense] [--epochs 3] [--clip 0.5] [--accelerator gpu]
 """
 
 import argparse
@@ -22,6 +22,7 @@ parser.add_argument("data_dir")
 parser.add_argument("--net", default="dense", choices=NETS)
 parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--steps", type=int, default=None, help="an epoch; default: all")
+parser.add_argument("--clip", type=float, default=None)
 parser.add_argument("--accelerator", default="cpu")
 parser.add_argument("--val-size", type=int, default=5000)
 parser.add_argument("--imports", default="", help="modules to import as well, by commas")
@@ -52,6 +53,8 @@ for _ in range(args.epochs):
         loss = loss_of(net(images[rows]), labels[rows])
         optimizer.zero_grad()
         loss.backward()
+        if args.clip:
+            nn.utils.clip_grad_norm_(net.parameters(), args.clip)
         optimizer.step()
         watch.step_ends()
     watch.training_ends()

@@ -92,6 +92,7 @@ trainer = Trainer(
     devices=1,
     max_epochs=args.epochs,
     min_epochs=5 if args.test else 1,
+    gradient_clip_val=0.5,
     limit_train_batches=args.steps,
     limit_val_batches=args.steps,
     logger=CSVLogger(args.out),
