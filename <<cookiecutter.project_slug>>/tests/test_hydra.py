@@ -156,7 +156,7 @@ def test_hydras_flags_answer_without_torch(asked: tuple[Path, dict[str, Answer]]
         "cfg hydra": "hydra:",
         "cfg all": "hydra:",
         "package": "lin1_size: 64",
-        "resolve": f"data_dir: {PROJECT_ROOT}/data",
+        "resolve": f"data_dir: {identity.PROJECT_ROOT}/data",
         "info": "common/config_base",
     }
     for name, text in expected.items():
