@@ -14,6 +14,7 @@ from cookiecutter.main import cookiecutter
 TEMPLATE = Path(__file__).parents[1]
 FOLDER = TEMPLATE / "<<cookiecutter.project_slug>>"
 FULL = bool(os.environ.get("FULL"))  # what takes long is tested as well
+HAS_GPU = shutil.which("nvidia-smi") is not None
 
 Bake = Callable[..., Path]
 
@@ -86,14 +87,18 @@ def prepared(output_dir: Path, **answers: str) -> Project:
     return project
 
 
+def tracked(folder: Path) -> list[str]:
+    """Return the relative paths of a folder's files, as git would commit them."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return [path for path in listed.split("\0") if path and (folder / path).exists()]
+
+
 def copy_template(folder: Path) -> None:
     """Copy the template as it lies here into a git repository of its own."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    paths = subprocess.run(listed, cwd=TEMPLATE, capture_output=True, text=True, check=True).stdout
-    for path in paths.split("\0"):
-        if path and (TEMPLATE / path).is_file():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(TEMPLATE / path, folder / path)
+    for path in tracked(TEMPLATE):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / path, folder / path)
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
     for command in (["init", "-b", "main"], ["add", "--all"], [*identity, "commit", "-m", "v1"]):
         subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import FOLDER, TEMPLATE, Bake
+from tests.conftest import FOLDER, TEMPLATE, Bake, tracked
 
 QUESTIONS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
 CHOICES = [
@@ -43,13 +42,6 @@ BARE_FILES = {
 }
 
 
-def tracked() -> list[str]:
-    """Return the paths of the template's files, as git would commit them."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
-    return [path for path in listed.split("\0") if path and (FOLDER / path).exists()]
-
-
 def files(folder: Path) -> set[str]:
     """Return the relative paths of all files in a folder."""
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -58,7 +50,9 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.parametrize(("question", "answer"), [("project_name", "My ML Project"), *CHOICES])
 def test_each_answer_gives_exactly_its_files(bake: Bake, question: str, answer: str) -> None:
     folder = bake(**{question: answer})
-    expected = {path for path in tracked() if "<<" not in path and not path.startswith("bare/")}
+    expected = {
+        path for path in tracked(FOLDER) if "<<" not in path and not path.startswith("bare/")
+    }
     if answer == "bare":
         expected = {path for path in expected if not path.startswith(EXAMPLES)} | BARE_FILES
     provider = answer if question == "ci_provider" else "github"
@@ -84,7 +78,7 @@ def parse(path: Path) -> None:
         compile(text, path, "exec")
 
 
-@pytest.mark.parametrize("path", tracked())
+@pytest.mark.parametrize("path", tracked(FOLDER))
 def test_the_unrendered_tree_parses(path: str) -> None:
     parse(FOLDER / path)
 

@@ -6,13 +6,12 @@ READMEs are run; `FULL=1 make test` runs those of every document.
 """
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.conftest import FOLDER, FULL, TEMPLATE, Project
+from tests.conftest import FOLDER, FULL, HAS_GPU, TEMPLATE, Project
 
 DOCUMENTS = sorted(
     [*TEMPLATE.glob("*.md"), *TEMPLATE.glob("docs/*.md"), *TEMPLATE.glob("benchmarks/*.md")]
@@ -26,55 +25,71 @@ COMMANDS = re.compile(
     rf"^```bash\n(?P<block>.*?)^```|^```.*?^```|`(?P<inline>(?:\w+=\S+ )*(?:{PROGRAMS}) [^`]+)`",
     re.MULTILINE | re.DOTALL,
 )
-# What is run elsewhere, as a pattern of the whole command: in which file, and by which words there.
-MAKE = "tests/test_makefile.py"
+# What is run elsewhere: in which file, as a pattern of the whole command, and by which words there.
 OURS = "<<cookiecutter.project_slug>>/tests"
-ELSEWHERE = {
-    r"make demo": (MAKE, "make demo"),
-    r"make bench.*": (MAKE, "make bench"),
-    r"(FULL=1 )?make test": (".ci/run", "make test"),
-    r"make check": (".ci/run", "make check"),
-    r"make fix": (MAKE, "make fix"),
-    r"make lowest": (".github/workflows/ci.yml", "target: lowest"),
-    r"make test-next": (".github/workflows/ci.yml", "target: next"),
-    r"make faults": ("tests/test_project.py", "python -m tests.faults"),
-    r"python benchmarks/command_line\.py PROJECT": (
-        "tests/test_benchmarks.py",
-        "benchmarks/command_line.py",
-    ),
-    r"python benchmarks/scaling\.py PROJECT": ("tests/test_benchmarks.py", "benchmarks/scaling.py"),
-    r"uvx cookiecutter PATH_OR_URL\w*": ("tests/conftest.py", '"cookiecutter", "--no-input"'),
-    r"uvx cookiecutter --replay PATH_OR_URL": ("tests/test_update.py", "replay=True"),
-    **{
-        rf"(uvx )?cruft {verb}.*": ("tests/test_update.py", f"cruft {verb}")
-        for verb in ("create", "link", "check", "diff", "update")
+BY_FILE = {
+    ".ci/run": {
+        r"(FULL=1 )?make test": "make test",
+        r"make check": "make check",
     },
-    r"pytest -n auto": ("tests/test_project.py", "project.run(tests)"),
-    r"pip install -e \. --group dev": ("tests/test_project.py", "pip install"),
-    # The walk, as it stands in the document.
-    r"python .*\bfashion\b.*": ("tests/test_your_own_work.py", 'blocks("IDX files")'),
-    r"python .*data\.path=PATH.*": (
-        "tests/test_your_own_work.py",
-        'blocks("A folder of pictures")',
-    ),
-    r"python .*wine\.csv.*": ("tests/test_your_own_work.py", 'blocks("A CSV file")'),
-    # By the tests of the project.
-    r"python src/train\.py ckpt_path=last": (f"{OURS}/test_signals.py", "ckpt_path=last"),
-    r"python src/train\.py model/op<TAB>": (f"{OURS}/test_completion.py", "python src/train.py"),
-    r'autoload .*|eval "\$\(python src/train\.py -sc install=zsh\)"': (
-        f"{OURS}/test_completion.py",
-        "-sc install=zsh",
-    ),
-    r"python src/train\.py -sc install=fish \| source": (
-        f"{OURS}/test_completion.py",
-        "-sc install=fish",
-    ),
-    r"mlflow models serve.*": (f"{OURS}/test_export.py", '"models", "serve"'),
-    r"mlflow server": (f"{OURS}/test_mlflow_server.py", '"mlflow", "server"'),
-    r"srun .*": (f"{OURS}/test_distributed.py", "SRUN = "),
-    r"sbatch --requeue": (f"{OURS}/test_launchers.py", '"sbatch", "--wait", "--requeue"'),
-    r"scripts/slurm_one_node\.sh .*": (f"{OURS}/test_launchers.py", "scripts/slurm_one_node.sh"),
+    ".github/workflows/ci.yml": {
+        r"make lowest": "target: lowest",
+        r"make test-next": "target: next",
+    },
+    "tests/test_makefile.py": {
+        r"make demo": "make demo",
+        r"make bench.*": "make bench",
+        r"make fix": "make fix",
+    },
+    "tests/test_benchmarks.py": {
+        r"python benchmarks/command_line\.py PROJECT": "benchmarks/command_line.py",
+        r"python benchmarks/scaling\.py PROJECT": "benchmarks/scaling.py",
+    },
+    "tests/test_project.py": {
+        r"make faults": "python -m tests.faults",
+        r"pytest -n auto": "project.run(tests)",
+        r"pip install -e \. --group dev": "pip install",
+    },
+    "tests/conftest.py": {
+        r"uvx cookiecutter PATH_OR_URL\w*": '"cookiecutter", "--no-input"',
+    },
+    "tests/test_update.py": {
+        r"uvx cookiecutter --replay PATH_OR_URL": "replay=True",
+        **{
+            rf"(uvx )?cruft {verb}.*": f"cruft {verb}"
+            for verb in ("create", "link", "check", "diff", "update")
+        },
+    },
+    "tests/test_your_own_work.py": {  # the walk, as it stands in the document
+        r"python .*\bfashion\b.*": 'blocks("IDX files")',
+        r"python .*data\.path=PATH.*": 'blocks("A folder of pictures")',
+        r"python .*wine\.csv.*": 'blocks("A CSV file")',
+    },
+    f"{OURS}/test_signals.py": {
+        r"python src/train\.py ckpt_path=last": "ckpt_path=last",
+    },
+    f"{OURS}/test_completion.py": {
+        r"python src/train\.py model/op<TAB>": "python src/train.py",
+        r'autoload .*|eval "\$\(python src/train\.py -sc install=zsh\)"': "-sc install=zsh",
+        r"python src/train\.py -sc install=fish \| source": "-sc install=fish",
+    },
+    f"{OURS}/test_export.py": {
+        r"mlflow models serve.*": '"models", "serve"',
+    },
+    f"{OURS}/test_mlflow_server.py": {
+        r"mlflow server": '"mlflow", "server"',
+    },
+    f"{OURS}/test_distributed.py": {
+        r"srun .*": "SRUN = ",
+    },
+    f"{OURS}/test_launchers.py": {
+        r"sbatch --requeue": '"sbatch", "--wait", "--requeue"',
+        r"scripts/slurm_one_node\.sh .*": "scripts/slurm_one_node.sh",
+    },
 }
+ELSEWHERE = [
+    (pattern, file, words) for file, own in BY_FILE.items() for pattern, words in own.items()
+]
 SHORT = " ".join(
     [
         *("trainer.max_epochs=1", "trainer.min_epochs=1", "++trainer.limit_train_batches=2"),
@@ -82,9 +97,13 @@ SHORT = " ".join(
     ]
 )
 ON_TWO_CORES = "trainer.accelerator=cpu trainer.devices=2 ++trainer.sync_batchnorm=false"
+FEW_TRIALS = {
+    "search=mnist_optuna": "hydra.sweeper.n_trials=2",
+    "search=mnist_ax": "hydra.sweeper.ax_config.max_trials=2",
+}
 SERVERS = re.compile(r"make ui|python src/ui\.py|tensorboard .*")  # that do not end by themselves
+# For FULL=1 alone: they take minutes, or change the environment.
 LONG = re.compile(r"(make|pytest|uv|\.venv-ax\S*) .*")
-HAS_GPU = shutil.which("nvidia-smi") is not None
 
 
 def commands(path: Path) -> list[str]:
@@ -99,7 +118,7 @@ def commands(path: Path) -> list[str]:
 
 def is_run_elsewhere(line: str) -> bool:
     """Say whether a command is one of those that other tests run."""
-    return any(re.fullmatch(pattern, line) for pattern in ELSEWHERE)
+    return any(re.fullmatch(pattern, line) for pattern, _, _ in ELSEWHERE)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -118,10 +137,9 @@ def test_no_command_hides_in_another_block(path: Path) -> None:
         assert language == "bash" or not re.search(rf"^(?:{PROGRAMS}) ", block, re.MULTILINE)
 
 
-@pytest.mark.parametrize("pattern", ELSEWHERE)
-def test_what_is_run_elsewhere_is_run_there(pattern: str) -> None:
-    name, words = ELSEWHERE[pattern]
-    assert words in (TEMPLATE / name).read_text("utf-8")
+@pytest.mark.parametrize(("pattern", "file", "words"), ELSEWHERE)
+def test_what_is_run_elsewhere_is_run_there(pattern: str, file: str, words: str) -> None:
+    assert words in (TEMPLATE / file).read_text("utf-8")
     shown = [line for path in [*DOCUMENTS, *READMES] for line in commands(path)]
     assert any(re.fullmatch(pattern, line) for line in shown), "no document shows it any more"
 
@@ -135,9 +153,8 @@ def made_small(line: str) -> str:
     if "src/train.py" not in line or " --" in line.partition("src/train.py")[2] or "-sc" in line:
         return line
     many = ON_TWO_CORES if "trainer=ddp" in line else ""
-    search = "hydra.sweeper.n_trials=2" if "mnist_optuna" in line else ""
-    search = "hydra.sweeper.ax_config.max_trials=2" if "mnist_ax" in line else search
-    small = " ".join([line, SHORT, many, search])
+    few = [setting for search, setting in FEW_TRIALS.items() if search in line]
+    small = " ".join([line, SHORT, many, *few])
     if "accelerator=gpu" in line and not HAS_GPU:  # it says so in two lines
         return f'told=$({small} 2>&1 >/dev/null); test $? = 1 && test $(wc -l <<<"$told") = 2'
     return small

@@ -1,10 +1,8 @@
 """The targets of the Makefile that CI does not call, in a copy of the template."""
 
-import shutil
-
 import pytest
 
-from tests.conftest import FULL, Project, copy_template
+from tests.conftest import FULL, HAS_GPU, Project, copy_template
 
 pytestmark = pytest.mark.skipif(not FULL, reason="FULL=1 takes the minutes for it")
 
@@ -29,7 +27,7 @@ def test_fix_finds_nothing_to_mend(template: Project) -> None:
 
 @pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
 def test_bench_writes_a_table(template: Project, accelerator: str) -> None:
-    if accelerator == "gpu" and not shutil.which("nvidia-smi"):
+    if accelerator == "gpu" and not HAS_GPU:
         pytest.skip("needs a GPU")
     template.run(f"make bench RUN_ARGS=--quick ACCELERATOR={accelerator}")
     assert "test accuracy" in (template.folder / f"benchmarks/results/{accelerator}.md").read_text()

@@ -87,9 +87,8 @@ def test_pip_installs_it_as_well(project: Project) -> None:
     what = "-e . --group dev" if FULL else "--dry-run --no-deps -e ."
     project.run(f"uv venv --quiet --seed .pip && .pip/bin/python -m pip install --quiet {what}")
     if FULL:
-        assert (
-            "experiment=mon_experience" in project.run(".pip/bin/python src/train.py --help").stdout
-        )
+        told = project.run(".pip/bin/python src/train.py --help").stdout
+        assert "experiment=mon_experience" in told
     project.run("rm -r .pip")
 
 

@@ -11,7 +11,7 @@ _usual = gc.get_threshold()
 
 
 def put_off() -> None:
-    """Search seldom, and not when Python ends; call this first."""
+    """Search seldom, and not when a program ends that imported no torch; call this first."""
     gc.set_threshold(100_000)
     atexit.register(_leave)
 
