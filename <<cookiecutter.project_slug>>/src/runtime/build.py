@@ -14,12 +14,13 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, garbage, lean_steps, signals
+from src.runtime import console, garbage, signals
 from src.runtime.checkpoint.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoint.checkpoints import ConfigInCheckpoint
 from src.runtime.config.extras import check_installed
 from src.runtime.config.plain_config import to_plain
 from src.runtime.instantiate import instantiate
+from src.runtime.lean import steps
 from src.runtime.process import distributed
 from src.runtime.tracker import tracking
 from src.runtime.tracker.trackers import guarded
@@ -63,7 +64,7 @@ def build(cfg: DictConfig) -> Objects:
     distributed.check(trainer)
     with suppress(NotImplementedError):  # FSDP and the like write their own
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-    lean_steps.prepare(trainer, model)
+    steps.prepare(trainer, model)
     garbage.take_up()
     return Objects(
         cfg=cfg,
