@@ -45,7 +45,7 @@ class LeanOptimization(_AutomaticOptimization):
         self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict[str, Any]
     ) -> dict[str, Any]:
         """Train on a batch; return the loss, detached, and what else `training_step` returned."""
-        if self.trainer.accumulate_grad_batches != 1 or self._skip_backward:
+        if self.trainer.accumulate_grad_batches != 1:
             return super().run(optimizer, batch_idx, kwargs)
         outputs: dict[str, Any] = {}
         self.optim_progress.optimizer.step.increment_ready()
