@@ -132,6 +132,35 @@ def test_jobs_of_a_sweep_share_a_process_and_only_its_end_waits(tmp_path: Path) 
     assert steps_of(tmp_path, "mlflow.db") == [list(range(STEPS))] * 4
 
 
+def test_jobs_of_a_sweep_in_a_worker_share_a_process_that_ends_with_it(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    sweep = Recorder(tmp_path / "sweep", uri, ABOUT)
+    sweep.describe()
+    script = f"""
+import psutil
+from pathlib import Path
+from src.runtime.tracker.mlflow_recorder import Recorder
+for number in range(2):
+    folder = Path({str(tmp_path)!r})
+    about = {ABOUT} | {{"parent": str(folder / "sweep")}}
+    job = Recorder(folder / str(number), {uri!r}, about)
+    job.record({{"metrics": {{"loss": 1.0}}, "step": 0, "time": 1}})
+    job.finalize("success")
+    print(job.close())
+    print(*[process.pid for process in psutil.Process().children()])
+"""
+    worker = [sys.executable, "-c", script]
+    result = subprocess.run(worker, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120)
+    said, pid, *again = result.stdout.splitlines()
+    assert "has everything" in said, result.stderr
+    assert again == [said, pid]
+    assert not psutil.pid_exists(int(pid))
+    sweep.record({"tags": {"sweep": "true"}})
+    sweep.finalize("success")
+    assert "has everything" in str(sweep.close())
+    assert sorted(steps_of(tmp_path, "mlflow.db")) == [[], [0], [0]]
+
+
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     recorder = Recorder(tmp_path / "mlflow", uri, ABOUT)

@@ -1,5 +1,6 @@
 """The process that delivers to MLflow, `mlflow_follower`, from this side: start, tell, await it."""
 
+import atexit
 import json
 import logging
 import os
@@ -35,8 +36,8 @@ class Followed:
 class MLflowProcess:
     """Delivers the journals of this process to one store.
 
-    It starts with the first journal and ends when the last one is closed, unless a sweep keeps it
-    for its next job: importing MLflow takes longer than a short job.
+    It starts with the first journal and ends when the last one is closed, unless it is kept for the
+    next job of a sweep: importing MLflow takes longer than a short job.
 
     Args:
         uri: of the store, credentials included.
@@ -83,14 +84,17 @@ class MLflowProcess:
             if followed.process is self._process:  # another one knows nothing of it
                 self._tell({"close": str(folder)})
 
-    def wait(self) -> list[Path]:
-        """Wait for the journals that are closed; return the folders of those left undelivered."""
+    def wait(self, stay: bool = False) -> list[Path]:
+        """Wait for the journals that are closed; return the folders of those left undelivered.
+
+        With `stay`, it ends with this process at the latest, which may have a further journal.
+        """
         closed = {f: followed for f, followed in self._followed.items() if followed.is_closed}
         try:
             for folder, followed in closed.items():
                 followed.ended.wait()
                 del self._followed[folder]
-            if not self._followed:
+            if not self._followed and not stay:
                 self._end()
         except BaseException:  # a second Ctrl-C, say: do not wait
             if self._process:
@@ -124,6 +128,7 @@ class MLflowProcess:
                 text=True,
                 start_new_session=True,  # Ctrl-C is for us; it ends when we say so, or are gone
             )
+        atexit.register(self._end)
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         return process
 

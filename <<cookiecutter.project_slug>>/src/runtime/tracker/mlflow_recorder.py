@@ -106,7 +106,8 @@ class Recorder:
         self.process.close(self.folder)
         if self.process.is_kept:
             return None
-        left = self.process.wait()
+        # A worker of a launcher may have another job of the sweep.
+        left = self.process.wait(stay=bool(self._description.get("parent")))
         where = without_password(self.uri)
         if not left and not self._disk_full:
             return f"MLflow at {where} has everything that was logged."
