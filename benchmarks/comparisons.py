@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from operator import truediv
+from statistics import median
 from typing import Any
 
 from data import synthetic
@@ -114,12 +116,23 @@ def sweep(runner: Runner, rounds: int) -> list[Row]:
     jobs = 3 if runner.quick else 20
     limit = ["+trainer.limit_train_batches=15"] if runner.quick else []
     rates = ",".join(f"{0.001 + 0.0001 * i:.4f}" for i in range(jobs))
-    lines = runner.train("-m", f"model.optimizer.lr={rates}", "trainer.max_epochs=1", *limit)
-    epochs = [line for line in lines if line["train"]]
+    settings = ["-m", f"model.optimizer.lr={rates}", "trainer.max_epochs=1", *limit]
+    epochs = [line for line in runner.train(*settings) if line["train"]]
     values = [
         (after["start"] - before["start"]) / before["epoch"] for before, after in pairwise(epochs)
     ]
-    return [Row(f"a sweep of {jobs} one-epoch jobs: a job against its epoch", "<= 1.15", values)]
+    what = f"a sweep of {jobs} one-epoch jobs: a job against its epoch"
+    rows = [Row(what, "<= 1.15", values)]
+    if find_spec("hydra_plugins.hydra_joblib_launcher"):
+        epoch = median(line["epoch"] for line in epochs)
+        lines = runner.train(*settings, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        starts = sorted(line["start"] for line in lines if line["train"])
+        pairs = zip(starts, starts[2:], strict=False)  # two start at about the same time
+        values = [(after - before) / 2 / epoch for before, after in pairs]
+        rows.append(
+            Row("the same by two joblib workers: a job against that epoch", "<= 1.15", values)
+        )
+    return rows
 
 
 def memory(runner: Runner, rounds: int) -> list[Row]:

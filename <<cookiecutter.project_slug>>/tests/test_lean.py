@@ -30,6 +30,8 @@ def lightnings_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for function in own:
         monkeypatch.setattr(call, function.__name__, function)
     monkeypatch.setattr(Metric, "__setattr__", steps._set_attribute)
+    monkeypatch.setattr(steps.StrEnum, "__eq__", steps._is_equal)
+    monkeypatch.setattr(steps._DataHookSelector, "get_instance", steps._owner_of_hook)
     inspect = training_epoch_loop.is_param_in_hook_signature
     yield
     vars(training_epoch_loop)["is_param_in_hook_signature"] = inspect
@@ -71,6 +73,11 @@ class Module(MNISTLitModule):
         if self.output == "dict":
             return {"loss": loss, "batch": batch_idx}
         return None if self.output == "sometimes" and batch_idx % 2 else loss
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note who was asked, and change the batch."""
+        self.notes.append(self._current_fx_name)
+        return -batch[0], batch[1]
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Note the gradients' history, of which the loss has some."""
@@ -172,7 +179,7 @@ def test_a_hook_within_a_hook() -> None:
             self.notes.append(self._current_fx_name)
 
     seen, _ = fit(True, Nested())
-    assert seen[1][0] == "on_train_start"
+    assert "on_train_start" in seen[1]
 
 
 def test_a_profiler_and_the_log_hear_of_each_hook(caplog: pytest.LogCaptureFixture) -> None:

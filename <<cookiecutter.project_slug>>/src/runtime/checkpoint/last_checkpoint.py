@@ -153,12 +153,11 @@ class LastCheckpoint(Callback):
         signals.current.wait = False
 
     def _is_due(self, trainer: Trainer) -> bool:
-        minutes = (time.monotonic() - self._saved_at) / 60
-        steps = trainer.global_step - self._saved_step
+        steps, minutes = self.every_n_steps, self.every_n_minutes
         due = (
             signals.current.received is not None
-            or (self.every_n_steps is not None and steps >= self.every_n_steps)
-            or (self.every_n_minutes is not None and minutes >= self.every_n_minutes)
+            or (steps is not None and trainer.global_step - self._saved_step >= steps)
+            or (minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes)
         )
         if trainer.world_size > 1:  # all processes write together
             due = trainer.strategy.reduce_boolean_decision(due, all=False)

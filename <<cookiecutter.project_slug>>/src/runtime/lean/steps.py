@@ -7,13 +7,17 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops import training_epoch_loop
+from lightning.pytorch.trainer.connectors.data_connector import _DataHookSelector
 from lightning.pytorch.utilities import signature_utils
+from lightning_utilities.core.enums import StrEnum
 from torch import nn
 from torchmetrics import Metric
 
 from src.runtime.lean import hooks, optimization
 
 _set_attribute = Metric.__setattr__
+_owner_of_hook = _DataHookSelector.get_instance
+_is_equal = StrEnum.__eq__
 STEP_HOOKS = (
     "on_train_batch_start",
     "on_before_zero_grad",
@@ -35,7 +39,7 @@ def prepare(trainer: Trainer, model: LightningModule) -> None:
     optimization.install(trainer, model)
     _leave_out_empty_hooks(trainer, model)
     _inspect_the_step_once()
-    _set_states_faster()
+    _know_the_same_faster()
     _ask_for_a_gpu_once()
 
 
@@ -57,10 +61,14 @@ def _inspect_the_step_once() -> None:
     loop.is_param_in_hook_signature = cache(signature_utils.is_param_in_hook_signature)
 
 
-def _set_states_faster() -> None:
-    # A metric sets some ten attributes in a step. `nn.Module` would look each time whether a
-    # parameter, a buffer or a module has that name.
+def _know_the_same_faster() -> None:
+    # A metric sets some ten attributes in a step, where `nn.Module` would look whether a parameter,
+    # a buffer or a module has that name; Lightning compares its stage with another one twenty
+    # times, in lower case; and asks three times whether the data or the model has the hook of a
+    # batch's way to the device.
     Metric.__setattr__ = _set
+    StrEnum.__eq__ = _is_same
+    _DataHookSelector.get_instance = _remembered_owner
 
 
 def _set(self: Metric, name: str, value: Any) -> None:
@@ -68,6 +76,17 @@ def _set(self: Metric, name: str, value: Any) -> None:
         self.__dict__[name] = value
     else:
         _set_attribute(self, name, value)
+
+
+def _is_same(self: StrEnum, other: object) -> bool:
+    return self is other or _is_equal(self, other)
+
+
+def _remembered_owner(self: _DataHookSelector, hook_name: str) -> Any:
+    known = self.__dict__.setdefault("owners", {})
+    if hook_name not in known:
+        known[hook_name] = _owner_of_hook(self, hook_name)
+    return known[hook_name]
 
 
 def _ask_for_a_gpu_once() -> None:
