@@ -13,6 +13,7 @@ from lightning.pytorch.loops import training_epoch_loop
 from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.trainer import call
+from lightning.pytorch.trainer.states import RunningStage
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -30,7 +31,7 @@ def lightnings_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for function in own:
         monkeypatch.setattr(call, function.__name__, function)
     monkeypatch.setattr(Metric, "__setattr__", steps._set_attribute)
-    monkeypatch.setattr(steps.StrEnum, "__eq__", steps._is_equal)
+    monkeypatch.setattr(RunningStage, "__eq__", steps._is_equal)
     monkeypatch.setattr(steps._DataHookSelector, "get_instance", steps._owner_of_hook)
     inspect = training_epoch_loop.is_param_in_hook_signature
     yield

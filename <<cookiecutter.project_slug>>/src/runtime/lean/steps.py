@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops import training_epoch_loop
 from lightning.pytorch.trainer.connectors.data_connector import _DataHookSelector
+from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities import signature_utils
-from lightning_utilities.core.enums import StrEnum
 from torch import nn
 from torchmetrics import Metric
 
@@ -17,7 +17,7 @@ from src.runtime.lean import hooks, optimization
 
 _set_attribute = Metric.__setattr__
 _owner_of_hook = _DataHookSelector.get_instance
-_is_equal = StrEnum.__eq__
+_is_equal = RunningStage.__eq__
 STEP_HOOKS = (
     "on_train_batch_start",
     "on_before_zero_grad",
@@ -39,7 +39,7 @@ def prepare(trainer: Trainer, model: LightningModule) -> None:
     optimization.install(trainer, model)
     _leave_out_empty_hooks(trainer, model)
     _inspect_the_step_once()
-    _know_the_same_faster()
+    _answer_faster()
     _ask_for_a_gpu_once()
 
 
@@ -61,13 +61,13 @@ def _inspect_the_step_once() -> None:
     loop.is_param_in_hook_signature = cache(signature_utils.is_param_in_hook_signature)
 
 
-def _know_the_same_faster() -> None:
-    # A metric sets some ten attributes in a step, where `nn.Module` would look whether a parameter,
-    # a buffer or a module has that name; Lightning compares its stage with another one twenty
-    # times, in lower case; and asks three times whether the data or the model has the hook of a
-    # batch's way to the device.
+def _answer_faster() -> None:
+    # In each step metrics set some ten attributes, where `nn.Module` would look whether a
+    # parameter, a buffer or a module has the name; Lightning compares the stage of the trainer with
+    # others some twenty times, in lower case; and it looks three times who has a hook for batches
+    # on their way to the device.
     Metric.__setattr__ = _set
-    StrEnum.__eq__ = _is_same
+    RunningStage.__eq__ = _is_same  # ty: ignore[invalid-assignment]
     _DataHookSelector.get_instance = _remembered_owner
 
 
@@ -78,7 +78,7 @@ def _set(self: Metric, name: str, value: Any) -> None:
         _set_attribute(self, name, value)
 
 
-def _is_same(self: StrEnum, other: object) -> bool:
+def _is_same(self: RunningStage, other: object) -> bool:
     return self is other or _is_equal(self, other)
 
 
