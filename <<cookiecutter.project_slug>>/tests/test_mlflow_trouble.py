@@ -161,6 +161,36 @@ for number in range(2):
     assert sorted(steps_of(tmp_path, "mlflow.db")) == [[], [0], [0]]
 
 
+def test_a_sweep_that_ends_early_says_so_through_the_process_of_its_jobs(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    script = f"""
+import atexit, psutil
+from pathlib import Path
+from src.runtime.tracker.mlflow_recorder import Recorder
+folder = Path({str(tmp_path)!r})
+sweep = Recorder(folder / "sweep", {uri!r}, {ABOUT})
+sweep.describe()
+sweep.process.is_kept = True
+def end():
+    print(*[process.pid for process in psutil.Process().children()])
+    sweep.record({{"tags": {{"sweep": "true"}}}})
+    sweep.finalize("killed")
+    sweep.process.is_kept = False
+    print(sweep.close())
+atexit.register(end)
+job = Recorder(folder / "0", {uri!r}, {ABOUT} | {{"parent": str(folder / "sweep")}})
+job.record({{"metrics": {{"loss": 1.0}}, "step": 0, "time": 1}})
+job.finalize("killed")
+print(*[process.pid for process in psutil.Process().children()])
+"""
+    early = [sys.executable, "-c", script]
+    result = subprocess.run(early, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120)
+    started, at_exit, said = result.stdout.splitlines()
+    assert started == at_exit
+    assert "has everything" in said, result.stderr
+    assert sorted(steps_of(tmp_path, "mlflow.db", "KILLED")) == [[], [0]]
+
+
 def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     recorder = Recorder(tmp_path / "mlflow", uri, ABOUT)

@@ -94,8 +94,12 @@ class MLflowProcess:
             for folder, followed in closed.items():
                 followed.ended.wait()
                 del self._followed[folder]
-            if not self._followed and not stay:
-                self._end()
+            if not self._followed:
+                if stay:
+                    # Not when it starts: what a sweep has to say at its exit comes first.
+                    atexit.register(self._end)
+                else:
+                    self._end()
         except BaseException:  # a second Ctrl-C, say: do not wait
             if self._process:
                 self._process.kill()
@@ -128,7 +132,6 @@ class MLflowProcess:
                 text=True,
                 start_new_session=True,  # Ctrl-C is for us; it ends when we say so, or are gone
             )
-        atexit.register(self._end)
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         return process
 
