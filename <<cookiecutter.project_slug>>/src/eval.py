@@ -2,7 +2,7 @@
 
 python src/eval.py ckpt_path=logs/train/runs/ID/checkpoints/epoch_009.ckpt
 python src/eval.py ckpt_path=best                         # of the newest run; a run's folder, ...
-python src/eval.py ckpt_path=PATH data.batch_size=512     # overrides apply on top
+python src/eval.py ckpt_path=PATH data.eval_batch_size=64  # overrides apply on top
 python src/eval.py ckpt_path=PATH data=digits             # another dataset
 """
 

@@ -48,3 +48,11 @@ def test_a_last_batch_of_one_is_left_out(batch_size: int, batches: int) -> None:
     datamodule.data_train = datamodule.data_val = TensorDataset(torch.zeros(128, 3))
     assert len(datamodule.train_dataloader()) == batches
     assert len(datamodule.val_dataloader()) == -(-128 // batch_size)
+
+
+def test_evaluation_has_a_batch_size_of_its_own(mnist_dir: Path) -> None:
+    datamodule = MNISTDataModule(str(mnist_dir), 16, eval_batch_size=24, val_size=64)
+    datamodule.setup()
+    loaders = (datamodule.train_dataloader(), datamodule.val_dataloader())
+    assert [len(next(iter(loader))[1]) for loader in loaders] == [16, 24]
+    assert len(datamodule.test_dataloader()) == 3  # of 64 images

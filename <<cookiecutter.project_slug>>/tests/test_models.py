@@ -12,8 +12,8 @@ from tests.conftest import SMALL, Compose
 
 
 def test_metrics_of_an_epoch_are_those_of_all_its_images(composed: Compose) -> None:
-    uneven = "data.batch_size=60"  # the last batch is smaller
-    metrics, objects = train(composed(*SMALL, "test=false", "trainer.max_epochs=2", uneven))
+    uneven = ("data.batch_size=60", "data.eval_batch_size=60")  # the last batch is smaller
+    metrics, objects = train(composed(*SMALL, "test=false", "trainer.max_epochs=2", *uneven))
     model, datamodule = objects["model"].eval(), objects["datamodule"]
     with torch.no_grad():
         batches = [(model(images), labels) for images, labels in datamodule.val_dataloader()]

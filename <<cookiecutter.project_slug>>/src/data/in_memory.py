@@ -85,6 +85,7 @@ class InMemoryDataModule(SplitDataModule):
         batch_size: images a step, on each device.
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
+        eval_batch_size: images a step of validation and test; None takes `batch_size`.
     """
 
     class_names: Sequence[str]
@@ -97,8 +98,9 @@ class InMemoryDataModule(SplitDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         loader: Mapping[str, Any] | None = None,
+        eval_batch_size: int | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, loader, collate=as_fetched)
+        super().__init__(batch_size, num_workers, loader, as_fetched, eval_batch_size)
 
     def predict_dataset(self, paths: Sequence[Path]) -> Dataset[Tensor]:
         """Return image files as the model takes them; needs no `setup`."""

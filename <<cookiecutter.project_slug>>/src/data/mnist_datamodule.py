@@ -24,6 +24,7 @@ class MNISTDataModule(InMemoryDataModule):
     Args:
         data_dir: the files are looked for, and downloaded to, `data_dir/MNIST/raw`.
         batch_size: images a step, on each device.
+        eval_batch_size: images a step of validation and test; None takes `batch_size`.
         val_size: how many of the training images are kept apart for validation.
         split_seed: which ones; apart from the run's seed, so that runs can be compared.
         fold: validate on this part of `num_folds` instead, counted from 0, and train on the others.
@@ -45,6 +46,7 @@ class MNISTDataModule(InMemoryDataModule):
         self,
         data_dir: str = "data",
         batch_size: int = 64,
+        eval_batch_size: int | None = None,
         val_size: int = 5_000,
         split_seed: int = 42,
         fold: int | None = None,
@@ -53,7 +55,7 @@ class MNISTDataModule(InMemoryDataModule):
         offline_fallback: Literal["digits"] | None = None,
         loader: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, loader)
+        super().__init__(batch_size, num_workers, loader, eval_batch_size)
         self.data_dir = Path(data_dir)
         self.val_size = val_size
         self.split_seed = split_seed

@@ -17,6 +17,7 @@ class SplitDataModule(LightningDataModule):
         num_workers: processes that fetch; 0 is fastest for what is in memory.
         loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
         collate: makes a batch of a list of examples; None stacks their tensors.
+        eval_batch_size: examples a step of validation and test; None takes `batch_size`.
     """
 
     def __init__(
@@ -25,9 +26,11 @@ class SplitDataModule(LightningDataModule):
         num_workers: int = 0,
         loader: Mapping[str, Any] | None = None,
         collate: Callable[[Any], Any] | None = None,
+        eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.loader = loader
         self.collate = collate
@@ -54,7 +57,7 @@ class SplitDataModule(LightningDataModule):
         settings: dict[str, Any] = {"drop_last": shuffle and rest == 1}
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if shuffle else self.eval_batch_size or self.batch_size,
             shuffle=shuffle,
             collate_fn=self.collate,
             **(settings | loader_settings(self.num_workers, self.loader)),
