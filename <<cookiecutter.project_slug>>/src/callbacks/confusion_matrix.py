@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from src.callbacks.pictures import draw_confusion_matrix, names_of, send_image
+from src.callbacks.pictures import draw_confusion_matrix, names_of, show
 from src.callbacks.tested_predictions import TestedPredictions
 
 
@@ -44,7 +44,5 @@ class ConfusionMatrix(TestedPredictions):
             return
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
         picture = draw_confusion_matrix(counts.cpu(), names_of(range(len(counts)), datamodule))
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        picture.save(self.output_dir / "test_confusion_matrix.png")
-        for logger in trainer.loggers:
-            send_image(logger, "test/confusion_matrix", picture, trainer.global_step)
+        path = self.output_dir / "test_confusion_matrix.png"
+        show(trainer, picture, path, "test/confusion_matrix")

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.callbacks.pictures import draw_grid, labelled_images, names_of, pixels, send_image
+from src.callbacks.pictures import draw_grid, labelled_images, names_of, pixels, show
 
 
 class LogBatch(Callback):
@@ -44,7 +44,4 @@ class LogBatch(Callback):
         datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
         names = names_of(labels, datamodule)
         grid = draw_grid(pixels(images, datamodule), names, names, self.columns)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        grid.save(self.output_dir / "train_batch.png")
-        for logger in trainer.loggers:
-            send_image(logger, "train/batch", grid, trainer.global_step)
+        show(trainer, grid, self.output_dir / "train_batch.png", "train/batch")

@@ -11,7 +11,7 @@ from src.callbacks.pictures import (
     labelled_images,
     names_of,
     pixels,
-    send_image,
+    show,
 )
 
 
@@ -58,7 +58,5 @@ class LogImages(Callback):
             names_of(logits.argmax(dim=1), datamodule),
             self.columns,
         )
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        grid.save(self.output_dir / f"val_epoch_{trainer.current_epoch:03d}.png")
-        for logger in trainer.loggers:
-            send_image(logger, "val/predictions", grid, trainer.global_step)
+        path = self.output_dir / f"val_epoch_{trainer.current_epoch:03d}.png"
+        show(trainer, grid, path, "val/predictions")

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.callbacks.pictures import draw_grid, send_image
+from src.callbacks.pictures import draw_grid, show
 
 
 class LogSamples(Callback):
@@ -32,7 +32,5 @@ class LogSamples(Callback):
         low, high = images.min(), images.max()
         blank = [""] * len(images)
         grid = draw_grid((images - low) / (high - low), blank, blank, columns=8)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        grid.save(self.output_dir / f"samples_epoch_{trainer.current_epoch:03d}.png")
-        for logger in trainer.loggers:
-            send_image(logger, "val/samples", grid, trainer.global_step)
+        path = self.output_dir / f"samples_epoch_{trainer.current_epoch:03d}.png"
+        show(trainer, grid, path, "val/samples")

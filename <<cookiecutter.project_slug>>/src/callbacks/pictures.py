@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import (
     CometLogger,
     Logger,
@@ -124,6 +126,14 @@ def draw_confusion_matrix(counts: Tensor, names: Sequence[str]) -> Image.Image:
                 ink = "white" if share > 0.3 else INK
                 draw.text(middle, str(int(counts[row, column])), ink, small, anchor="mm")
     return picture
+
+
+def show(trainer: Trainer, picture: Image.Image, path: Path, name: str) -> None:
+    """Write a picture to a PNG file, and send it to each tracker under `name`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, compress_level=1)  # half the time, a fifth more bytes
+    for logger in trainer.loggers:
+        send_image(logger, name, picture, trainer.global_step)
 
 
 def send_image(logger: Logger, name: str, image: Image.Image, step: int) -> None:

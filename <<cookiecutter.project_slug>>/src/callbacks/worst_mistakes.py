@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.callbacks.pictures import draw_grid, names_of, pixels, send_image
+from src.callbacks.pictures import draw_grid, names_of, pixels, show
 from src.callbacks.tested_predictions import TestedPredictions
 
 
@@ -56,7 +56,5 @@ class WorstMistakes(TestedPredictions):
             names_of(predictions, datamodule),
             self.columns,
         )
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        picture.save(self.output_dir / "test_worst_mistakes.png")
-        for logger in trainer.loggers:
-            send_image(logger, "test/worst_mistakes", picture, trainer.global_step)
+        path = self.output_dir / "test_worst_mistakes.png"
+        show(trainer, picture, path, "test/worst_mistakes")

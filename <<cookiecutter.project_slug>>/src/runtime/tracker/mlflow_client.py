@@ -6,6 +6,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -121,7 +122,7 @@ class JournalClient:
         name = f"{key.replace('/', '~')}+step+{step or 0}+timestamp+{moment}+{uuid.uuid4()}"
         small = image.copy()
         small.thumbnail((256, 256))
-        self._write_file(f"images/{name}.png", image.save)
+        self._write_file(f"images/{name}.png", partial(image.save, compress_level=1))  # quick
         self._write_file(f"images/{name}+compressed.webp", small.save)
         self.set_tag(run_id, "mlflow.loggedImages", "True")
 
