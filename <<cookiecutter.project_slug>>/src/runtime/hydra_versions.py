@@ -1,6 +1,7 @@
 """What differs between Hydra 1.3 and 1.4, and OmegaConf 2.3 and 2.4: all of it stands here."""
 
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from hydra._internal.hydra import Hydra
 from hydra.experimental import callback, callbacks
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, _utils, base, grammar_parser
 
 from src.targets import ALLOWED
 
@@ -23,8 +24,13 @@ INSTANTIATE: dict[str, Any] = {} if IS_1_3 else {"_execution_whitelist_": ALLOWE
 # OmegaConf 2.3 has a `register_resolver` as well, which is another one.
 register_resolver: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
 
-if IS_1_3 and hasattr(yaml, "CSafeLoader"):  # 2.3 reads YAML in Python, at five times the time
+if IS_1_3 and hasattr(yaml, "CSafeLoader"):  # 2.3 reads and writes YAML in Python: it takes longer
     vars(yaml)["SafeLoader"] = yaml.CSafeLoader
+    _of_strings = staticmethod(_utils.OmegaConfDumper.str_representer)
+    _content = {"str_representer": _of_strings, "str_representer_added": False}
+    vars(_utils)["OmegaConfDumper"] = type("OmegaConfDumper", (yaml.CDumper,), _content)
+if IS_1_3:  # and parses an interpolation each time that somebody asks for its value
+    vars(base)["parse"] = cache(grammar_parser.parse)
 
 
 def _mode(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
