@@ -11,12 +11,15 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from src.runtime.identity import PROJECT_ROOT
 from src.runtime.tracker.journal import read, read_json
 from src.runtime.tracker.mlflow_delivery import Delivery
+from src.runtime.tracker.mlflow_format import EXAMPLE
+from src.runtime.tracker.mlflow_process import MLflowProcess
 from src.runtime.tracker.mlflow_recorder import Recorder, now
 
 pytestmark = pytest.mark.server
@@ -204,6 +207,41 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     recorder.finalize("success")
     assert "has everything" in str(recorder.close())
     assert steps_of(tmp_path, "mlflow.db") == [list(range(STEPS))]
+
+
+def test_a_process_started_ahead_is_the_one_that_delivers(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    MLflowProcess.of(uri).start_ahead(tmp_path / "mlflow", models=True)
+    (ahead,) = psutil.Process().children()
+    recorder = Recorder(tmp_path / "mlflow", uri, ABOUT)
+    recorder.record({"metrics": {"loss": 1.0}, "step": 0, "time": now()})
+    assert psutil.Process().children() == [ahead]
+    recorder.finalize("success")
+    assert "has everything" in str(recorder.close())
+    assert not psutil.pid_exists(ahead.pid)
+    assert steps_of(tmp_path, "mlflow.db") == [[0]]
+
+
+def test_a_model_that_cannot_be_exported_is_told_and_costs_nothing_else(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "mlflow", "http://127.0.0.1:9", ABOUT, patience=0)
+    model = tmp_path / "mlflow" / "files" / "some"
+    model.mkdir(parents=True)
+    (model / "epoch_000.ckpt").write_text("no checkpoint")
+    np.save(model / EXAMPLE, np.zeros((2, 3)))
+    recorder.record({"model": "files/some/epoch_000.ckpt", "key": "k", "step": 0})
+    recorder.record({"metrics": {"loss": 1.0}, "step": 0, "time": now()})
+    recorder.finalize("success")
+    recorder.close()
+    told: list[str] = []
+    later = Delivery(tmp_path / "mlflow", f"sqlite:///{tmp_path}/later.db", told.append)
+    later.deliver()
+    later.finish()
+    assert later.complete
+    assert len(told) == 1
+    assert "not logged as a model" in told[0]
+    assert "epoch_000.ckpt is damaged" in told[0]
+    assert not model.exists()
+    assert steps_of(tmp_path, "later.db") == [[0]]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")

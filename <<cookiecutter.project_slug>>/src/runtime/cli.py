@@ -22,9 +22,13 @@ from src.runtime import garbage, hydra_versions, identity, signals
 from src.runtime.checkpoint import checkpoint_paths
 from src.runtime.config import completion, extras, overrides, schema
 from src.runtime.process import ranks
+from src.runtime.sweep import composition
+from src.runtime.tracker import mlflow_config
 
 identity.register()
 schema.register()
+if hydra_versions.IS_1_3:
+    composition.install()
 setup_globals()  # `${hydra:...}`, which Hydra forgets for --experimental-rerun
 # Of `hydra/launcher`: that its keys are checked is what we want.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
@@ -84,7 +88,8 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorate what `hydra.main` runs: check the configuration, then tell mistakes in a line.
 
     In a sweep a mistake stays an exception: it is this job's, and the others go on. A signal that
-    comes while the run imports what it needs waits until it can be recorded.
+    comes while the run imports what it needs waits until it can be recorded. What MLflow needs is
+    imported meanwhile, by its own process.
     """
 
     @functools.wraps(function)
@@ -97,6 +102,7 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                 for key in ("ckpt_path", "init_from"):
                     if cfg.get(key):
                         checkpoint_paths.check(key, cfg[key])
+                mlflow_config.start_ahead(cfg)
                 return function(cfg)
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or not is_told(error):

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ DEFAULTS = {  # a server that does not answer costs seconds, and the next attemp
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # of one file
 }
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,19 @@ class Delivery:
         folder: holds `run.json`, `journal.jsonl` and the files that records name.
         uri: of the store, credentials included; by default the one that the run was meant for,
             with the credentials of `MLFLOW_TRACKING_URI` if that is the same.
+        say: called with what the user should know.
     """
 
-    def __init__(self, folder: Path, uri: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        uri: str | None = None,
+        say: Callable[[str], object] = log.warning,
+    ) -> None:
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         self.folder = folder
+        self._say = say
         self.description: Record = read_json(folder / "run.json")
         meant, known = self.description["uri"], os.environ.get("MLFLOW_TRACKING_URI", "")
         self.uri: str = uri or (known if without_password(known) == meant else meant)
@@ -226,9 +234,19 @@ class Delivery:
             self._client.log_artifact(self.run_id, str(path), record["to"] or None)
         shutil.rmtree(path.parent)
 
-    def _send_model(self, record: Record, path: Path) -> None:
+    def _send_model(self, record: Record, checkpoint: Path) -> None:
         from mlflow.entities import LoggedModelOutput
 
+        from src.runtime.tracker import mlflow_format  # torch, which a run without a model spares
+
+        try:
+            path = mlflow_format.saved(checkpoint)
+        except OSError:  # a full disk, say: it is tried again
+            raise
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            self._say(f"The best checkpoint is not logged as a model: {reason}")
+            return
         experiments = [self.state["experiment_id"]]
         found = self._client.search_logged_models(experiments, f"tags.key = '{record['key']}'")
         model = (found and found[0]) or self._client.create_logged_model(

@@ -2,11 +2,12 @@
 
 python -m src.runtime.tracker.mlflow_follower
 
-A training run starts it (`mlflow_process`); nobody has to. It imports MLflow, waits for servers and
-retries, none of which then costs a training step. It reads an order a line:
+A training run starts it (`mlflow_process`); nobody has to. It imports MLflow, exports models, waits
+for servers and retries, none of which then costs a training step. It reads an order a line:
 
     {"follow": FOLDER, "patience": SECONDS, "system_metrics": SECONDS}
     {"close": FOLDER}
+    {"prepare": "models"}
 
 and ends when there are no more: the run is done, or died. It then delivers what is left, waits
 `patience` seconds at most for a store that makes no progress, and leaves the rest in the journal
@@ -26,16 +27,18 @@ import signal
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from src.runtime import garbage
 from src.runtime.tracker.mlflow_delivery import Delivery, without_password
 from src.runtime.tracker.system_metrics import samples
 
-POLL_SECONDS = 0.5
-MAX_WAIT_SECONDS = 15.0  # between attempts at a store that is down
+POLL_SECONDS = 2.0  # each time takes processor time that the training could have had
+RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15.0  # between attempts at a store that is down
 
 log = logging.getLogger(__name__)
 _answering = threading.Lock()
@@ -81,10 +84,10 @@ class Following(threading.Thread):
             handler.close()
 
     def _deliver(self, uri: str) -> bool:
-        delivery = Delivery(self.folder, uri)
+        delivery = Delivery(self.folder, uri, lambda text: self._answer(say=text))
         if self.system_metrics:
             threading.Thread(target=self._sample, args=(delivery,), daemon=True).start()
-        wait, failing, progress, last = POLL_SECONDS, False, time.monotonic(), None
+        wait, failing, progress, last = RETRY_SECONDS, False, time.monotonic(), None
         while True:
             ended = self.closed.is_set()  # asked first: what was written before is then delivered
             try:
@@ -94,7 +97,7 @@ class Following(threading.Thread):
                     return True
                 if failing:
                     self._answer(say=f"MLflow at {without_password(uri)} answers again.")
-                wait, failing = POLL_SECONDS, False
+                wait, failing = RETRY_SECONDS, False
             except Exception as error:
                 log.info("Not delivered: %s", error, exc_info=not failing)
                 if not failing:
@@ -104,7 +107,7 @@ class Following(threading.Thread):
                         f"run ({reason}). Training goes on; they are kept in {self.folder} until "
                         "it does."
                     )
-                wait, failing = min(2 * wait, MAX_WAIT_SECONDS), True
+                wait, failing = min(2 * wait, MAX_RETRY_SECONDS), True
             if delivery.state != last or not ended:
                 progress, last = time.monotonic(), dict(delivery.state)
             if ended and time.monotonic() - progress > self.patience:
@@ -112,7 +115,7 @@ class Following(threading.Thread):
             if ended:
                 time.sleep(min(wait, self.patience / 4))
             else:
-                self.closed.wait(wait)
+                self.closed.wait(wait if failing else POLL_SECONDS)
 
     def _sample(self, delivery: Delivery) -> None:
         for record in samples(delivery.description["started"], self.system_metrics, self.closed):
@@ -127,18 +130,27 @@ class Following(threading.Thread):
             log.info(line)  # nobody listens any more
 
 
+def _import_meanwhile(*modules: str) -> None:
+    # A daemon: who has nothing to deliver does not wait for it.
+    threading.Thread(target=lambda: list(map(import_module, modules)), daemon=True).start()
+
+
 def main() -> None:
     """Follow the journals that standard input names."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which tells us in time
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
+    garbage.put_off()
     sys.stdout = sys.stderr  # for what MLflow prints
     logging.getLogger().setLevel(logging.INFO)
     followed: dict[str, Following] = {}
+    _import_meanwhile("mlflow")
     for line in sys.stdin:
         order = json.loads(line)
-        if folder := order.get("follow"):
+        if "prepare" in order:
+            _import_meanwhile("src.runtime.tracker.mlflow_format", "mlflow.pytorch")
+        elif folder := order.get("follow"):
             followed[folder] = Following(folder, order["patience"], order["system_metrics"])
             followed[folder].start()
         else:

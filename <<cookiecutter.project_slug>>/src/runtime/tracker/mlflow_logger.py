@@ -1,11 +1,14 @@
 """Lightning's MLflow logger, made so that MLflow can neither slow a run down nor end it."""
 
+import os
 import re
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.logger import _add_prefix, _convert_params, _flatten_dict
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -17,6 +20,7 @@ from src.runtime import record
 from src.runtime.tracker import mlflow_sweep
 from src.runtime.tracker.journal import Record, read_json
 from src.runtime.tracker.mlflow_client import JournalClient
+from src.runtime.tracker.mlflow_format import EXAMPLE
 from src.runtime.tracker.mlflow_recorder import Recorder, now
 
 MAX_PARAM_LENGTH = 6_000
@@ -89,9 +93,20 @@ class JournalMLFlowLogger(MLFlowLogger):
         self.recorder.record({"metrics": values, "step": step or 0, "time": now()})
 
     @rank_zero_only
-    def record_model(self, path: Path, step: int) -> None:
-        """Log a model that was saved in MLflow's format to a folder of its own in the journal's."""
-        file = path.relative_to(self.recorder.folder).as_posix()
+    def record_model(self, checkpoint: Path, example: np.ndarray, step: int) -> None:
+        """Log a checkpoint as a model, with a batch of its inputs, `(N, ...)`.
+
+        Raises:
+            OSError: if the disk does not take them.
+        """
+        kept = self.recorder.folder / "files" / uuid.uuid4().hex[:12] / checkpoint.name
+        kept.parent.mkdir(parents=True)
+        try:
+            os.link(checkpoint, kept)  # what is deleted elsewhere stays here
+        except OSError:  # not on every file system
+            shutil.copy2(checkpoint, kept)
+        np.save(kept.with_name(EXAMPLE), example)
+        file = kept.relative_to(self.recorder.folder).as_posix()
         self.recorder.record({"model": file, "key": uuid.uuid4().hex, "step": step})
 
     @rank_zero_only

@@ -36,8 +36,8 @@ class Followed:
 class MLflowProcess:
     """Delivers the journals of this process to one store.
 
-    It starts with the first journal and ends when the last one is closed, unless it is kept for the
-    next job of a sweep: importing MLflow takes longer than a short job.
+    It starts with the first journal, or ahead of it, and ends when the last one is closed, unless
+    it is kept for the next job of a sweep: importing MLflow takes longer than a short job.
 
     Args:
         uri: of the store, credentials included.
@@ -56,6 +56,16 @@ class MLflowProcess:
         """Return the one for a store."""
         return cls._by_uri.setdefault(uri, cls(uri))
 
+    def start_ahead(self, folder: Path, models: bool) -> None:
+        """Start before there is a journal in `folder`, with what exports models if some will come.
+
+        While a run imports torch, other processors have little to do.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._running(folder)
+        if models:
+            self._tell({"prepare": "models"})
+
     def follows(self, folder: Path) -> bool:
         """Say whether a journal is being delivered."""
         return folder in self._followed and not self._followed[folder].ended.is_set()
@@ -70,9 +80,8 @@ class MLflowProcess:
         """Deliver the journal in a folder from now on."""
         if folder in self._followed:
             self._followed[folder].ended.wait()
-        if self._process is None or self._process.poll() is not None:
-            self._process = self._started(folder)
-        self._followed[folder] = Followed(self._process, on_sample)
+        process = self._running(folder)
+        self._followed[folder] = Followed(process, on_sample)
         self._tell(
             {"follow": str(folder), "patience": patience, "system_metrics": system_metrics or 0}
         )
@@ -120,12 +129,18 @@ class MLflowProcess:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
 
+    def _running(self, folder: Path) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            self._process = self._started(folder)
+        return self._process
+
     def _started(self, folder: Path) -> "subprocess.Popen[str]":
         with (folder / "delivery.log").open("a") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", FOLLOWER],
                 cwd=PROJECT_ROOT,
-                env=os.environ | {"MLFLOW_TRACKING_URI": self.uri},
+                # One thread, for it exports models: the others are the training's.
+                env=os.environ | {"MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

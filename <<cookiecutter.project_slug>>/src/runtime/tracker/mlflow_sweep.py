@@ -12,13 +12,12 @@ from omegaconf import DictConfig
 
 from src.runtime.config.plain_config import as_typed
 from src.runtime.tracker.journal import Record
+from src.runtime.tracker.mlflow_config import nodes
 
 if TYPE_CHECKING:  # takes a while, and every start loads this module
     from src.runtime.tracker.mlflow_recorder import Recorder
 
 log = logging.getLogger(__name__)
-
-LOGGER = "src.runtime.tracker.mlflow_logger.JournalMLFlowLogger"
 
 
 def description(
@@ -61,22 +60,18 @@ class SweepRun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Describe the parent; the first job whose records are delivered creates it."""
-        nodes = [node for node in (config.get("logger") or {}).values() if node is not None]
-        for node in nodes:
-            if node.get("_target_") == LOGGER:
-                from src.runtime.tracker.mlflow_recorder import Recorder
+        for node in nodes(config):
+            from src.runtime.tracker.mlflow_recorder import Recorder
 
-                folder = Path(config.hydra.sweep.dir).resolve() / "mlflow"
-                location = node.get("artifact_location")
-                about = description(
-                    node.experiment_name, node.tracking_uri, location, "sweep", {"sweep": "true"}
-                )
-                self._recorder = Recorder(
-                    folder, node.tracking_uri, about, node.get("patience", 15)
-                )
-                self._recorder.describe()
-                self._recorder.process.is_kept = True
-                atexit.register(self._end)
+            folder = Path(config.hydra.sweep.dir).resolve() / "mlflow"
+            location = node.get("artifact_location")
+            about = description(
+                node.experiment_name, node.tracking_uri, location, "sweep", {"sweep": "true"}
+            )
+            self._recorder = Recorder(folder, node.tracking_uri, about, node.get("patience", 15))
+            self._recorder.describe()
+            self._recorder.process.is_kept = True
+            atexit.register(self._end)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Remember that a job failed: the sweep then ends with it."""

@@ -116,7 +116,8 @@ def _datasets(
     """Describe the datasets that the datamodule holds; equal digests mean equal configurations."""
     datamodule = trainer.datamodule  # ty: ignore[missing-attribute]
     name = substitute or type(datamodule).__name__.removesuffix("DataModule")
-    config = {k: v for k, v in (plain_config.get("data") or {}).items() if k != "batch_size"}
+    loading = ("batch_size", "eval_batch_size")
+    config = {k: v for k, v in (plain_config.get("data") or {}).items() if k not in loading}
     described = []
     for stage, attribute in STAGES.items():
         if hasattr(data := getattr(datamodule, attribute, None), "__len__"):

@@ -1,7 +1,6 @@
 """A model as ONNX, as a `torch.export` program, or as an MLflow model: written, and run again."""
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +12,8 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+
+from src.runtime.tracker import mlflow_format
 
 Exported = Callable[[Tensor], Tensor]
 
@@ -41,12 +42,7 @@ def example(datamodule: LightningDataModule) -> Tensor:
     datamodule.prepare_data()
     datamodule.setup("validate")
     batch = next(iter(datamodule.val_dataloader()))
-    inputs = batch[0] if isinstance(batch, list | tuple) else batch
-    if not isinstance(inputs, Tensor):
-        raise ValueError(
-            f"the model takes {type(inputs).__name__}, but only models of one tensor are exported"
-        )
-    return inputs[:EXAMPLES]
+    return mlflow_format.inputs_of(batch)[:EXAMPLES]
 
 
 def differences(model: LightningModule, exported: Exported, inputs: Tensor) -> dict[int, float]:
@@ -96,21 +92,9 @@ def to_mlflow(model: LightningModule, inputs: Tensor, path: Path) -> Exported:
     """
     if path.exists():
         raise ValueError(f"output={path} exists already: give the folder another name")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    mlflow_format.save(model, inputs, path)
     import mlflow.pyfunc
-    import mlflow.pytorch
-    from mlflow.models import infer_signature
 
-    with torch.no_grad():
-        signature = infer_signature(inputs.numpy(), model(inputs).numpy())
-    mlflow.pytorch.save_model(
-        model,
-        path,
-        signature=signature,
-        input_example=inputs.numpy(),
-        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
-        serialization_format="pt2",  # no code of this project is needed to load it
-    )
     loaded = mlflow.pyfunc.load_model(str(path))
     return lambda batch: torch.from_numpy(loaded.predict(batch.numpy()))
 
