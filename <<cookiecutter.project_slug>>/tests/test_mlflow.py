@@ -104,6 +104,26 @@ def test_a_resumed_run_goes_on_in_mlflow_and_its_model_is_kept(
     assert "signature" in (saved / "MLmodel").read_text()
 
 
+@pytest.mark.slow
+def test_each_job_of_a_sweep_has_its_model(tmp_path: Path, mnist_dir: Path) -> None:
+    from mlflow import MlflowClient
+
+    command = [
+        *(sys.executable, "src/train.py", "-m", "model.optimizer.lr=0.1,0.01", "data.val_size=64"),
+        *("common/logger@logger=mlflow", "trainer.max_epochs=1", "trainer.accelerator=cpu"),
+        *(f"paths.data_dir={mnist_dir}", f"paths.log_dir={tmp_path}"),
+    ]
+    told = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "not logged as a model" not in told.stdout + told.stderr
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
+    (experiment,) = (e for e in client.search_experiments() if e.name != "Default")
+    models = client.search_logged_models([experiment.experiment_id])
+    assert [model.status for model in models] == ["READY", "READY"]
+    assert len({model.source_run_id for model in models}) == 2
+    assert not list(tmp_path.glob("train/multiruns/*/*/mlflow/files/*"))
+
+
 def the_run(log_dir: Path) -> tuple["MlflowClient", "Run"]:
     """Return a client of the database in `log_dir`, and the one run in it."""
     from mlflow import MlflowClient

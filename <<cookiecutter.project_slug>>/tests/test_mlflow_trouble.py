@@ -211,7 +211,7 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
 
 def test_a_process_started_ahead_is_the_one_that_delivers(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    MLflowProcess.of(uri).start_ahead(tmp_path / "mlflow", models=True)
+    MLflowProcess.of(uri).start_ahead(tmp_path / "mlflow", models=False)
     (ahead,) = psutil.Process().children()
     recorder = Recorder(tmp_path / "mlflow", uri, ABOUT)
     recorder.record({"metrics": {"loss": 1.0}, "step": 0, "time": now()})

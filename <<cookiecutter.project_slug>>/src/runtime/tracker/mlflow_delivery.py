@@ -237,10 +237,12 @@ class Delivery:
     def _send_model(self, record: Record, checkpoint: Path) -> None:
         from mlflow.entities import LoggedModelOutput
 
-        from src.runtime.tracker import mlflow_format  # torch, which a run without a model spares
-
+        path = checkpoint.with_name("model")
         try:
-            path = mlflow_format.saved(checkpoint)
+            if not path.exists():
+                from src.runtime.tracker import mlflow_format  # torch
+
+                mlflow_format.save_checkpoint(checkpoint)
         except OSError:  # a full disk, say: it is tried again
             raise
         except Exception as error:

@@ -2,8 +2,9 @@
 
 python -m src.runtime.tracker.mlflow_follower
 
-A training run starts it (`mlflow_process`); nobody has to. It imports MLflow, exports models, waits
-for servers and retries, none of which then costs a training step. It reads an order a line:
+A training run starts it (`mlflow_process`); nobody has to. It imports MLflow, waits for servers and
+retries, and in a sweep exports the models of its jobs, none of which then costs a training step. It
+reads an order a line:
 
     {"follow": FOLDER, "patience": SECONDS, "system_metrics": SECONDS}
     {"close": FOLDER}

@@ -71,18 +71,14 @@ def save(
     )
 
 
-def saved(checkpoint: Path) -> Path:
-    """Save the model of a checkpoint beside it, unless it is there already; return its folder.
+def save_checkpoint(checkpoint: Path) -> None:
+    """Save the model of a checkpoint beside it, in the folder `model`: whole, or not at all.
 
     Args:
         checkpoint: has a batch of inputs, `(N, ...)`, beside it, in the file `EXAMPLE`.
     """
-    target = checkpoint.with_name("model")
-    with _tracing:
-        if not target.exists():
-            inputs = torch.from_numpy(np.load(checkpoint.with_name(EXAMPLE)))
-            with tempfile.TemporaryDirectory(dir=checkpoint.parent) as scratch:
-                unfinished = Path(scratch, "model")
-                save(checkpoints.load_model(checkpoint), inputs, unfinished, [checkpoint])
-                unfinished.rename(target)
-    return target
+    inputs = torch.from_numpy(np.load(checkpoint.with_name(EXAMPLE)))
+    with _tracing, tempfile.TemporaryDirectory(dir=checkpoint.parent) as scratch:
+        unfinished = Path(scratch, "model")
+        save(checkpoints.load_model(checkpoint), inputs, unfinished, [checkpoint])
+        unfinished.rename(checkpoint.with_name("model"))

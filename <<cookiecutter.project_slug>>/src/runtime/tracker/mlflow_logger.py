@@ -17,10 +17,9 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime import record
-from src.runtime.tracker import mlflow_sweep
+from src.runtime.tracker import mlflow_format, mlflow_sweep
 from src.runtime.tracker.journal import Record, read_json
 from src.runtime.tracker.mlflow_client import JournalClient
-from src.runtime.tracker.mlflow_format import EXAMPLE
 from src.runtime.tracker.mlflow_recorder import Recorder, now
 
 MAX_PARAM_LENGTH = 6_000
@@ -96,16 +95,24 @@ class JournalMLFlowLogger(MLFlowLogger):
     def record_model(self, checkpoint: Path, example: np.ndarray, step: int) -> None:
         """Log a checkpoint as a model, with a batch of its inputs, `(N, ...)`.
 
+        In a sweep it is exported beside the next job, by the process that delivers.
+
         Raises:
-            OSError: if the disk does not take them.
+            Exception: if the disk does not take them, or the model cannot be exported.
         """
         kept = self.recorder.folder / "files" / uuid.uuid4().hex[:12] / checkpoint.name
         kept.parent.mkdir(parents=True)
         try:
-            os.link(checkpoint, kept)  # what is deleted elsewhere stays here
-        except OSError:  # not on every file system
-            shutil.copy2(checkpoint, kept)
-        np.save(kept.with_name(EXAMPLE), example)
+            try:
+                os.link(checkpoint, kept)  # what is deleted elsewhere stays here
+            except OSError:  # not on every file system
+                shutil.copy2(checkpoint, kept)
+            np.save(kept.with_name(mlflow_format.EXAMPLE), example)
+            if not self.recorder.process.is_kept:  # it would import torch for one model
+                mlflow_format.save_checkpoint(kept)
+        except BaseException:
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            raise
         file = kept.relative_to(self.recorder.folder).as_posix()
         self.recorder.record({"model": file, "key": uuid.uuid4().hex, "step": step})
 

@@ -1,4 +1,4 @@
-"""The best checkpoint as an MLflow model, exported where it is delivered."""
+"""The best checkpoint as an MLflow model."""
 
 import logging
 from pathlib import Path

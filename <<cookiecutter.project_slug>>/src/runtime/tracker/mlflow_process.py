@@ -57,13 +57,13 @@ class MLflowProcess:
         return cls._by_uri.setdefault(uri, cls(uri))
 
     def start_ahead(self, folder: Path, models: bool) -> None:
-        """Start before there is a journal in `folder`, with what exports models if some will come.
+        """Start before there is a journal in `folder`: while a run imports torch.
 
-        While a run imports torch, other processors have little to do.
+        With `models`, a process that is kept imports what exports them, too.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._running(folder)
-        if models:
+        if models and self.is_kept:
             self._tell({"prepare": "models"})
 
     def follows(self, folder: Path) -> bool:
