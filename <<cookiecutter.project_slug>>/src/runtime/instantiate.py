@@ -1,10 +1,10 @@
 """`_target_` nodes become objects, if `src/targets.py` allows them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hydra import utils
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import hydra_versions
 from src.targets import ALLOWED
@@ -19,26 +19,23 @@ def instantiate(node: DictConfig, **kwargs: Any) -> Any:
         ValueError: if a target is not allowed.
         hydra.errors.InstantiationException: if the call fails.
     """
-    for key, inner in nodes(node):
+    for key, inner in nodes(OmegaConf.to_container(node, resolve=True)):
         check_allowed(str(inner["_target_"]), key)
     return utils.instantiate(node, _convert_="all", **hydra_versions.INSTANTIATE, **kwargs)
 
 
-def nodes(config: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Yield each node with a `_target_` and its dotted key, outer ones first."""
-    if isinstance(config, DictConfig):
-        if OmegaConf.is_missing(config, "_target_") or config.get("_target_") is not None:
-            yield key, config
-        children: list[Any] = list(config)
-    elif isinstance(config, ListConfig):
-        children = list(range(len(config)))
+def nodes(content: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each node of plain data with a `_target_` and its dotted key, outer ones first."""
+    if isinstance(content, dict):
+        if content.get("_target_") is not None:
+            yield key, content
+        children: Iterable[tuple[Any, Any]] = content.items()
+    elif isinstance(content, list):
+        children = enumerate(content)
     else:
         return
-    for child in children:
-        if OmegaConf.is_config(config._get_node(child)) or OmegaConf.is_interpolation(
-            config, child
-        ):
-            yield from nodes(config[child], f"{key}.{child}" if key else str(child))
+    for name, child in children:
+        yield from nodes(child, f"{key}.{name}" if key else str(name))
 
 
 def check_allowed(target: str, key: str) -> None:

@@ -1,8 +1,9 @@
 """Mistakes that can be known from the configuration alone, before anything is built or read."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime.config import errors, logged_metrics, schema, signatures
@@ -19,7 +20,7 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ValueError: with the first fault.
     """
-    for key in missing_keys(cfg):
+    for key in missing_keys(OmegaConf.to_container(cfg)):
         raise ValueError(f"{key} has no value (???). Set it: {key}=VALUE")
     for fault in faults(cfg):
         raise ValueError(fault)
@@ -33,14 +34,15 @@ def faults(cfg: DictConfig) -> Iterator[str]:
         except OmegaConfBaseException as error:
             yield errors.unresolved(error, key)
             return
-    called: dict[str, DictConfig] = {}
+    called: dict[str, dict[str, Any]] = {}
     for group in PARTS:
         part = cfg.get(group)
         if isinstance(part, str):
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
             continue
         try:
-            called |= nodes(part, group)
+            if OmegaConf.is_config(part):
+                called |= nodes(OmegaConf.to_container(part, resolve=True), group)
         except OmegaConfBaseException as error:
             yield errors.unresolved(error)
             continue
@@ -56,24 +58,21 @@ def faults(cfg: DictConfig) -> Iterator[str]:
     yield from _metric_faults(cfg)
 
 
-def missing_keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys that are `???`, without resolving any interpolation."""
-    for key in map(str, cfg):
-        name = f"{prefix}{key}"
-        if OmegaConf.is_missing(cfg, key):
-            yield name
-        elif not OmegaConf.is_interpolation(cfg, key) and isinstance(cfg[key], DictConfig):
-            yield from missing_keys(cfg[key], f"{name}.")
+def missing_keys(content: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that are `???`."""
+    for key, value in content.items():
+        if value == MISSING:
+            yield f"{prefix}{key}"
+        elif isinstance(value, dict):
+            yield from missing_keys(value, f"{prefix}{key}.")
 
 
-def _call_faults(key: str, node: DictConfig) -> Iterator[str]:
+def _call_faults(key: str, node: dict[str, Any]) -> Iterator[str]:
     if any(missing_keys(node)):
         return
     try:
         check_allowed(str(node["_target_"]), key)
         yield from signatures.faults(node, key, GIVEN.get(key, frozenset()))
-    except OmegaConfBaseException as error:
-        yield errors.unresolved(error)
     except ValueError as error:
         yield str(error)
 

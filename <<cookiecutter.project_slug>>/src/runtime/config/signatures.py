@@ -3,13 +3,13 @@
 import ast
 import difflib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
 from src.runtime.config import module_files, source
 from src.runtime.config.annotations import described, fits
@@ -35,11 +35,11 @@ class Signature:
     open_ended: bool
 
 
-def faults(node: DictConfig, key: str, given: frozenset[str] = frozenset()) -> Iterator[str]:
+def faults(node: Mapping[str, Any], key: str, given: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield a sentence for each thing in a node that its target cannot take.
 
     Args:
-        node: with a `_target_`.
+        node: with a `_target_`, resolved.
         key: the node's dotted key, for the sentence.
         given: keywords that the caller adds.
     """
@@ -49,13 +49,11 @@ def faults(node: DictConfig, key: str, given: frozenset[str] = frozenset()) -> I
     except ImportError as error:
         yield f"{key}._target_={target} cannot be found: {error}"
         return
-    for name in map(str, node):
+    for name, value in node.items():
         if parameter := takes.parameters.get(name):
-            value = node[name]
-            plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            if not fits(plain, parameter.annotation, parameter.file):
+            if not fits(value, parameter.annotation, parameter.file):
                 expected = described(parameter.annotation, parameter.file)
-                yield f"{key}.{name}={plain}: expected {expected}. Set {key}.{name}=VALUE"
+                yield f"{key}.{name}={value}: expected {expected}. Set {key}.{name}=VALUE"
         elif name not in RESERVED and not takes.open_ended:
             hint = did_you_mean(name, takes.parameters)
             yield f"{key}.{name}: {target} takes no such argument{hint}. Remove it: ~{key}.{name}"
