@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
@@ -29,6 +30,7 @@ def install() -> None:
     loader.load_sweep_config = _job
     loader._compose_config_from_defaults_list = _merged
     vars(config_loader_impl)["create_defaults_list"] = _files
+    vars(config_loader_impl)["CachingConfigRepository"] = _repository
 
 
 def _job(self: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
@@ -38,6 +40,14 @@ def _job(self: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: lis
         return _compose_job(self, master_config, sweep_overrides)
     finally:
         _known = None
+
+
+def _repository(delegate: Any) -> CachingConfigRepository:
+    if _known is None:
+        return CachingConfigRepository(delegate)
+    if "repository" not in _known:  # what it has read, and where it looks
+        _known["repository"] = CachingConfigRepository(delegate)
+    return _known["repository"]
 
 
 def _files(

@@ -5,7 +5,9 @@ import shlex
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from src.runtime.identity import PROJECT_ROOT
 
@@ -30,12 +32,12 @@ def provenance() -> dict[str, str]:
 
 def git_diff() -> str:
     """Return what differs from the last commit, or an empty text outside of git."""
-    return _run_git("diff", "HEAD") or ""
+    return _git_says(PROJECT_ROOT, "diff", "HEAD") or ""
 
 
 def _git() -> dict[str, str]:
-    commit = _run_git("rev-parse", "HEAD")
-    changed = _run_git("status", "--porcelain", "--untracked-files=normal", ".")
+    commit = _git_says(PROJECT_ROOT, "rev-parse", "HEAD")
+    changed = _git_says(PROJECT_ROOT, "status", "--porcelain", "--untracked-files=normal", ".")
     if commit is None or changed is None:
         return {}
     files = [line[3:] for line in changed.splitlines()]
@@ -46,8 +48,9 @@ def _git() -> dict[str, str]:
     }
 
 
-def _run_git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(PROJECT_ROOT), *arguments]
+@cache  # the jobs of a sweep run the code that the process read when the first of them began
+def _git_says(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
