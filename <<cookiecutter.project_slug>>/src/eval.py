@@ -39,7 +39,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
     with runs.recorded(cfg) as run:
         objects = run.objects = build(cfg)
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
-        trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path)
+        trainer.test(model, datamodule, cfg.ckpt_path, verbose=False)  # the results come last
         run.metrics |= trainer.callback_metrics
     return run.metrics, objects
 

@@ -56,7 +56,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, "Tensor"], "Objects"]:
             run.metrics |= trainer.callback_metrics
             ckpt_path = runs.best_checkpoint(trainer)
         if cfg.test:
-            trainer.test(model, datamodule, ckpt_path=ckpt_path)
+            trainer.test(model, datamodule, ckpt_path, verbose=False)  # the results come last
             run.metrics |= trainer.callback_metrics
     return run.metrics, objects
 

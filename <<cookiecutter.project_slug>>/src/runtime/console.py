@@ -8,15 +8,31 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from src.runtime.config.plain_config import flatten
 from src.runtime.process import ranks
 
+_shown: dict[str, Any] = {}  # what this process printed last, keys joined by dots
 
-def print_config(plain: Mapping[str, Any]) -> None:
-    """Print a configuration as a tree, on rank 0."""
+
+def print_config(plain: dict[str, Any]) -> None:
+    """Print a configuration as a tree, on rank 0.
+
+    Of a further one in this process, that of a sweep's next job say, print what differs, but for
+    the folder of the run.
+    """
+    global _shown
     if ranks.global_rank() > 0:
         return
-    tree = Tree("config", guide_style="dim")
-    _add(tree, plain)
+    before, _shown = _shown, flatten(plain)
+    if before:
+        old, new = (flat.get("paths.output_dir") for flat in (before, _shown))
+        same = {key: _in_folder(value, old, new) for key, value in before.items()}
+        tree = Tree("config, otherwise as above", guide_style="dim")
+        _add(tree, {k: v for k, v in _shown.items() if k not in same or same[k] != v})
+        _add(tree, {f"~{k}": v for k, v in before.items() if k not in _shown})
+    else:
+        tree = Tree("config", guide_style="dim")
+        _add(tree, plain)
     Console().print(tree)
 
 
@@ -46,6 +62,10 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         table.add_row(*(Text(row[name]) for name in columns))  # Text: brackets are no markup here
     Console().print(table)
+
+
+def _in_folder(value: Any, old: Any, new: Any) -> Any:
+    return value.replace(old, new) if isinstance(value, str) and old and new else value
 
 
 def _add(tree: Tree, value: Any) -> None:
