@@ -122,8 +122,9 @@ class JournalClient:
         name = f"{key.replace('/', '~')}+step+{step or 0}+timestamp+{moment}+{uuid.uuid4()}"
         small = image.copy()
         small.thumbnail((256, 256))
-        self._write_file(f"images/{name}.png", partial(image.save, compress_level=1))  # quick
-        self._write_file(f"images/{name}+compressed.webp", small.save)
+        # Each as quickly as it can be: training waits for them.
+        self._write_file(f"images/{name}.png", partial(image.save, compress_level=1))
+        self._write_file(f"images/{name}+compressed.webp", partial(small.save, method=0))
         self.set_tag(run_id, "mlflow.loggedImages", "True")
 
     def _write_file(self, artifact_file: str, write: Callable[[Path], object]) -> None:

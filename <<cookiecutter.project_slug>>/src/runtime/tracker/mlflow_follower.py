@@ -140,8 +140,6 @@ def main() -> None:
     """Follow the journals that standard input names."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which tells us in time
-    if hasattr(os, "nice"):
-        os.nice(10)  # training comes first
     garbage.put_off()
     sys.stdout = sys.stderr  # for what MLflow prints
     logging.getLogger().setLevel(logging.INFO)

@@ -145,7 +145,7 @@ class MLflowProcess:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for us; it ends when we say so, or are gone
+                process_group=0,  # Ctrl-C is for us; it ends when we say so, or are gone
             )
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         return process
