@@ -64,7 +64,7 @@ class InMemoryImages(Dataset[Batch]):
         """Return a batch: images, float32 `(B, C, H, W)`, normalised, and labels, int64 `(B,)`."""
         rows = self.rows.index_select(0, torch.as_tensor(indices))
         images = self._images.index_select(0, rows)  # as uint8: a quarter of the bytes to gather
-        return images.sub(self.mean).div_(self.std), self._labels.index_select(0, rows)
+        return images.float().sub_(self.mean).div_(self.std), self._labels.index_select(0, rows)
 
     def subset(self, rows: Tensor) -> "InMemoryImages":
         """Return the images of `rows` of this set; all subsets share the pixels."""
