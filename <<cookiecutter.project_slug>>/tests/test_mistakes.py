@@ -58,6 +58,7 @@ RARER = {
     "callbacks.early_stopping.monitor=val/f1": "callbacks.early_stopping.monitor=val/f1",
     "common/logger=csv": "common/logger@logger",
     "+trainer.max_epoch=3": "did you mean max_epochs",
+    "+callbacks.mine=3": "callbacks.mine=3 is no node with a _target_",
     "model.optimizer.lr=fast": "model.optimizer.lr=fast: expected float",
 }
 

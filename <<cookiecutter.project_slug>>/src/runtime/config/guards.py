@@ -40,14 +40,21 @@ def faults(cfg: DictConfig) -> Iterator[str]:
         if isinstance(part, str):
             yield f"{group}: {part} is a word where a node belongs. Choose a file of its group"
             continue
+        is_config = OmegaConf.is_config(part)
         try:
-            if OmegaConf.is_config(part):
-                called |= nodes(OmegaConf.to_container(part, resolve=True), group)
+            plain: Any = OmegaConf.to_container(part, resolve=True) if is_config else part
         except OmegaConfBaseException as error:
             yield errors.unresolved(error)
             continue
-        if part is not None and group in ("data", "model", "trainer") and group not in called:
-            yield f"{group} has no _target_: choose a file of configs/{group}/"
+        called |= nodes(plain, group)
+        if group in ("data", "model", "trainer"):
+            if plain is not None and group not in called:
+                yield f"{group} has no _target_: choose a file of configs/{group}/"
+        elif isinstance(plain, dict):
+            for name, value in plain.items():
+                key = f"{group}.{name}"
+                if value not in (None, MISSING) and key not in called:
+                    yield f"{key}={value} is no node with a _target_. Remove it: ~{key}"
     for key, values in schema.allowed():
         value = OmegaConf.select(cfg, key)
         if value is not None and value not in values:

@@ -49,7 +49,7 @@ def faults(node: Mapping[str, Any], key: str, given: frozenset[str] = frozenset(
     except ImportError as error:
         yield f"{key}._target_={target} cannot be found: {error}"
         return
-    for name, value in node.items():
+    for name, value in zip(map(str, node), node.values(), strict=True):
         if parameter := takes.parameters.get(name):
             if not fits(value, parameter.annotation, parameter.file):
                 expected = described(parameter.annotation, parameter.file)
