@@ -24,14 +24,13 @@ def print_config(plain: dict[str, Any]) -> None:
     if ranks.global_rank() > 0:
         return
     before, _shown = _shown, flatten(plain)
+    tree = Tree("config, otherwise as above" if before else "config", guide_style="dim")
     if before:
         old, new = (flat.get("paths.output_dir") for flat in (before, _shown))
         same = {key: _in_folder(value, old, new) for key, value in before.items()}
-        tree = Tree("config, otherwise as above", guide_style="dim")
         _add(tree, {k: v for k, v in _shown.items() if k not in same or same[k] != v})
         _add(tree, {f"~{k}": v for k, v in before.items() if k not in _shown})
     else:
-        tree = Tree("config", guide_style="dim")
         _add(tree, plain)
     Console().print(tree)
 
