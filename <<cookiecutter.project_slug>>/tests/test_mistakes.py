@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ RARER = {
     "+trainer.max_epoch=3": "did you mean max_epochs",
     "+callbacks.mine=3": "callbacks.mine=3 is no node with a _target_",
     "model.optimizer.lr=fast": "model.optimizer.lr=fast: expected float",
+    "+trainer.precision=half": "or bf16-mixed or",
+    "seed=-1": "seed=-1 is not between 0 and",
+    "trainer=null": "leave out trainer=null",
+    "data=3": "data=3 names no file. Choices: digits,",
+    "experiment=null": "experiment=null names no file",
+    "data=[mnist,digits]": "-m data=mnist,digits",
+    "~data": "data=NAME",
+    "=3": "must be a string or a list",
+    "hydra.run.dir=README.md/run": "README.md/run: not a directory",
 }
 
 
@@ -105,6 +115,12 @@ def test_an_experiment_that_overrides_nothing_is_named(tmp_path: Path) -> None:
     assert "optimizer" in answer.err
 
 
+def test_a_constructor_is_named_that_refuses_its_arguments() -> None:
+    with pytest.raises(ValueError, match="max_workers") as caught:
+        ThreadPoolExecutor(-1)
+    assert errors.explain(caught.value).startswith("ThreadPoolExecutor: max_workers must be")
+
+
 def test_a_line_is_enough_for_what_this_project_raised_itself() -> None:
     def raised(function: Callable[[], object]) -> BaseException:
         with pytest.raises(ValueError) as caught:  # noqa: PT011
@@ -112,6 +128,7 @@ def test_a_line_is_enough_for_what_this_project_raised_itself() -> None:
         return caught.value
 
     assert cli.is_told(raised(lambda: extras.check_export_installed("word")))
+    assert cli.is_told(raised(lambda: ThreadPoolExecutor(-1)))  # a constructor refuses its argument
     assert not cli.is_told(raised(lambda: int("word")))  # a bug, by the look of it
     assert not cli.is_told(raised(lambda: textwrap.wrap("a word", width=0)))  # in a library
     assert not cli.is_told(RuntimeError())

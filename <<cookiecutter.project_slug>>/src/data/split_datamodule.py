@@ -18,6 +18,9 @@ class SplitDataModule(LightningDataModule):
         loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
         collate: makes a batch of a list of examples; None stacks their tensors.
         eval_batch_size: examples a step of validation and test; None takes `batch_size`.
+
+    Raises:
+        ValueError: if `batch_size` is not positive.
     """
 
     def __init__(
@@ -29,6 +32,8 @@ class SplitDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} is no batch: set data.batch_size=64")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers

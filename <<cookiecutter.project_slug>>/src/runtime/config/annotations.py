@@ -1,6 +1,7 @@
 """Whether a value of the configuration fits an annotation, both as they stand written."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,7 @@ def fits(value: Any, annotation: ast.expr | None, file: Path | None) -> bool:
 
 def described(annotation: ast.expr | None, file: Path | None) -> str:
     """Return an annotation in words: `epoch or step` for a `Literal`, `int or null` for a union."""
-    match annotation:
-        case ast.Constant(value=None):
-            return "null"
-        case ast.BinOp(left=left, right=right):
-            return f"{described(left, file)} or {described(right, file)}"
-        case ast.Subscript() if _name(annotation.value) == "Union":
-            return " or ".join(described(part, file) for part in parts_of(annotation))
-        case ast.Subscript() if _name(annotation.value) == "Optional":
-            return f"{described(annotation.slice, file)} or null"
-    if values := values_of(annotation, file):
-        return " or ".join("null" if value is None else str(value) for value in values)
-    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-    if outer and _name(outer) in OBJECTS:
-        return "a node with a _target_"
-    return ast.unparse(annotation) if annotation else "anything"
+    return " or ".join(dict.fromkeys(_alternatives(annotation, file)))
 
 
 def values_of(annotation: ast.expr | None, file: Path | None) -> list[Any] | None:
@@ -77,6 +64,34 @@ def parts_of(annotation: ast.Subscript) -> list[ast.expr]:
     """Return what stands in the brackets."""
     inner = annotation.slice
     return inner.elts if isinstance(inner, ast.Tuple) else [inner]
+
+
+def _alternatives(annotation: ast.expr | None, file: Path | None) -> Iterator[str]:
+    match annotation:
+        case None:
+            yield "anything"
+        case ast.Constant(value=None):
+            yield "null"
+        case ast.BinOp(left=left, right=right):
+            yield from _alternatives(left, file)
+            yield from _alternatives(right, file)
+        case ast.Subscript(value=outer) if _name(outer) == "Union":
+            for part in parts_of(annotation):
+                yield from _alternatives(part, file)
+        case ast.Subscript(value=outer) if _name(outer) == "Optional":
+            yield from _alternatives(annotation.slice, file)
+            yield "null"
+        case ast.Subscript(value=outer) if _name(outer) == "Literal":
+            values = values_of(annotation, file) or []
+            yield from ("null" if value is None else str(value) for value in values)
+        case ast.Name(id=name) if (alias := _alias(name, file))[0] is not None:
+            yield from _alternatives(*alias)
+        case ast.Subscript(value=outer) if _name(outer) in OBJECTS:
+            yield "a node with a _target_"
+        case ast.Name() | ast.Attribute() if _name(annotation) in OBJECTS:
+            yield "a node with a _target_"
+        case _:
+            yield ast.unparse(annotation)
 
 
 def _fits_generic(value: Any, name: str, parts: list[ast.expr], file: Path | None) -> bool:

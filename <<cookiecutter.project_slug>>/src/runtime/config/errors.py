@@ -22,6 +22,8 @@ from omegaconf.errors import (
 from src.runtime.config.plain_config import flatten
 from src.runtime.config.signatures import did_you_mean, signature
 
+SHOW_PLACE = "HYDRA_FULL_ERROR=1 shows where in the code"
+
 
 def explain(error: BaseException) -> str:
     """Return the text for a user's mistake."""
@@ -50,7 +52,12 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, InterpolationResolutionError):
         return unresolved(cause)
     if isinstance(error, InstantiationException):  # a value that the code cannot do with, or a bug
-        return f"{_uninstantiated(error)}\nHYDRA_FULL_ERROR=1 shows where in the code"
+        return f"{_uninstantiated(error)}\n{SHOW_PLACE}"
+    if isinstance(error, OSError):
+        hint = "paths.log_dir=FOLDER says where a run writes, paths.data_dir=FOLDER where it reads"
+        return f"{error.filename}: {error.strerror}. {hint}\n{SHOW_PLACE}"
+    if constructor := _constructor(error):
+        return f"{constructor}: {text}\n{SHOW_PLACE}"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return " ".join(line.strip() for line in text.splitlines() if line.strip())
     return text
@@ -76,6 +83,14 @@ def _composed(error: BaseException) -> DictConfig:
         if frame.f_code.co_name == "_apply_overrides_to_config":
             return frame.f_locals["cfg"]
     return OmegaConf.create({})
+
+
+def _constructor(error: BaseException) -> str | None:
+    """Return the name of the class that refused what it was constructed with, if one did."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    owner = frame.f_locals.get("self")
+    is_one = isinstance(error, ValueError) and frame.f_code.co_name == "__init__"
+    return type(owner).__name__ if is_one and owner is not None else None
 
 
 def _unknown_key(key: str, append: str, cfg: DictConfig) -> str:

@@ -10,6 +10,7 @@ from src.runtime.config import errors, logged_metrics, schema, signatures
 from src.runtime.instantiate import check_allowed, nodes
 
 PARTS = ("data", "model", "trainer", "callbacks", "logger")
+LARGEST_SEED = 2**32 - 1  # NumPy's
 # What `build` gives to the trainer by itself.
 GIVEN = {"trainer": frozenset({"callbacks", "logger"})}
 
@@ -34,6 +35,11 @@ def faults(cfg: DictConfig) -> Iterator[str]:
         except OmegaConfBaseException as error:
             yield errors.unresolved(error, key)
             return
+    seed = cfg.get("seed")
+    if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
+        yield f"seed={seed} is not between 0 and {LARGEST_SEED}. Set another: seed=0"
+    if cfg.get("model") is not None and cfg.get("trainer") is None:
+        yield "trainer is missing, and a model needs one: leave out trainer=null, or ~trainer"
     called: dict[str, dict[str, Any]] = {}
     for group in PARTS:
         part = cfg.get(group)

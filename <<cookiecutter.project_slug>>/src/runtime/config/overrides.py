@@ -1,13 +1,15 @@
 """The command line: what can be chosen, and what Hydra would accept in silence."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from src.runtime import identity
 
 CONFIGS = Path(identity.CONFIGS)
+NEEDED = ("data", "model")  # of which every run has one
+NO_NAME = re.compile(r"null|true|false|[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 LOOKING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help")  # and running nothing
 
 
@@ -40,39 +42,49 @@ def words(config_name: str) -> dict[str, list[str]]:
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra would accept in silence, and mean otherwise than the user.
+    """Refuse what Hydra would accept in silence, or refuse without saying what to type.
 
     Raises:
-        ValueError: for `logger=csv`, which turns the node `logger` into a word, and for a group
-            that is chosen twice; and for a search without `-m`.
+        ValueError: with what to type instead.
     """
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
+        if argument.startswith("~") and key[1:] in NEEDED:
+            raise ValueError(f"{key}: a run needs {key[1:]}. Choose another: {key[1:]}=NAME")
         key = key.lstrip("+~")
         if not key or not equals or key.startswith("-"):
             continue
-        is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
-        if is_word and (word := _meant_as_group(key)):
-            raise ValueError(
-                f"{key}={value} would replace the whole node `{key}` by a word. "
-                f"Choose a file of configs/{word.partition('@')[0]}/ instead: {word}={value}"
-            )
-        if key in given and key.partition("@")[0] in groups():
-            raise ValueError(
-                f"{key} is chosen twice ({given[key]}, {value}), but a run has one. "
-                f"Keep one of them, or sweep over both: -m {key}={given[key]},{value}"
-            )
-        if key == "experiment" and value.startswith("["):
-            raise ValueError(
-                f"experiment={value} names several, but a run has one. "
-                f"Sweep over them: -m experiment={value.strip('[]')}"
-            )
+        for fault in _faults(key, value, given):
+            raise ValueError(fault)
         given[key] = value
     search = given.get("common/search", "null")
     is_sweep = "hydra.mode" in given or {"-m", "--multirun", *LOOKING} & set(arguments)
     if search != "null" and not is_sweep:
         raise ValueError(f"common/search={search} is a sweep, and a run is one job: add -m")
+
+
+def _faults(key: str, value: str, given: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each fault of `key=value`, after what was `given` before it."""
+    is_word = value.strip("'\"") not in ("", "null") and value[0] not in "{["
+    if is_word and (word := _meant_as_group(key)):
+        yield (
+            f"{key}={value} would replace the whole node `{key}` by a word. "
+            f"Choose a file of configs/{word.partition('@')[0]}/ instead: {word}={value}"
+        )
+    choices = groups().get(key.partition("@")[0], [])
+    if choices and NO_NAME.fullmatch(value) and value not in choices:
+        yield f"{key}={value} names no file. Choices: {', '.join(choices)}; or leave it out"
+    if choices and key in given:
+        yield (
+            f"{key} is chosen twice ({given[key]}, {value}), but a run has one. "
+            f"Keep one of them, or sweep over both: -m {key}={given[key]},{value}"
+        )
+    if key in ("experiment", *NEEDED) and value.startswith("["):
+        yield (
+            f"{key}={value} names several, but a run has one. "
+            f"Sweep over them: -m {key}={value.strip('[]')}"
+        )
 
 
 def _meant_as_group(key: str) -> str | None:
