@@ -51,7 +51,7 @@ def predict(cfg: DictConfig) -> tuple[list[Path], "Tensor"]:
         names = predictions.class_names(datamodule, probabilities.shape[1])
         rows = prediction_files.rows(paths, probabilities.tolist(), names)
         prediction_files.write(output, rows)
-        if cfg.sheet_images:
+        if cfg.sheet_images > 0:
             sheet = output.with_suffix(".png")
             prediction_files.contact_sheet(rows[: cfg.sheet_images]).save(sheet)
             print(sheet)

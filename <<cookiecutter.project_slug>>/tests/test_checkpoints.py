@@ -11,8 +11,10 @@ import torch
 from omegaconf import open_dict
 
 from src.eval import evaluate
+from src.runtime import cli
 from src.runtime.checkpoint import checkpoint_io, checkpoint_paths
 from src.runtime.checkpoint.checkpoints import load, load_model
+from src.runtime.config import errors
 from src.runtime.tracker.journal import write_json
 from src.train import train
 from tests.conftest import SMALL, Compose
@@ -88,6 +90,19 @@ class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         """Call `os.mkdir`."""
         return os.mkdir, (str(self.path),)
+
+
+def test_weights_of_another_model_are_told_in_a_line(run_dir: Path, composed: Compose) -> None:
+    cfg = composed(f"ckpt_path={run_dir}", config_name="eval")
+    with open_dict(cfg):
+        cfg.model = load(checkpoint_paths.find(str(run_dir), run_dir))["config"]["model"]
+        cfg.model.net.lin1_size = 3
+    with pytest.raises(RuntimeError) as caught:
+        evaluate(cfg)
+    assert cli.is_told(caught.value)
+    (told,) = errors.explain(caught.value).splitlines()
+    assert "net.layers.1.weight: copying a param with shape torch.Size([64, 784])" in told
+    assert "init_from=PATH" in told
 
 
 def test_what_is_no_plain_data_is_refused_and_not_run(tmp_path: Path) -> None:

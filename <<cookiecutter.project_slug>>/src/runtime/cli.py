@@ -35,7 +35,7 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against 
 # Lightning 2.6 asks in a way that torch 2.15 no longer wants to be asked.
 warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
-MISTAKES = (HydraException, OmegaConfBaseException, OSError, ValueError)
+MISTAKES = (HydraException, OmegaConfBaseException, OSError, RuntimeError, ValueError)
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
 
@@ -115,16 +115,19 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 def is_told(error: BaseException) -> bool:
     """Say whether a line tells all.
 
-    So it is with Hydra's errors, a file that cannot be used, and a ValueError by which this
-    project, Hydra or a constructor refuses what it was given.
+    So it is with Hydra's errors, a file that cannot be used, weights that do not fit a model, and a
+    ValueError by which this project, Hydra or a constructor refuses what it was given.
     """
-    if _traceback_wanted or not isinstance(error, MISTAKES):
+    places = traceback.extract_tb(error.__traceback__)
+    if _traceback_wanted or not isinstance(error, MISTAKES) or not places:
         return False
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return True
     if isinstance(error, OSError):
         return error.filename is not None
-    *_, place = traceback.extract_tb(error.__traceback__)
+    place = places[-1]
+    if place.name == "load_state_dict" or isinstance(error, RuntimeError):
+        return place.name == "load_state_dict"
     file = Path(place.filename)
     is_of_project = identity.PROJECT_ROOT in file.parents and "site-packages" not in file.parts
     is_refused = is_of_project or place.name == "__init__" or "hydra" in file.parts

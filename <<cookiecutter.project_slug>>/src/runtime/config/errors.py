@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import textwrap
 import traceback
 from typing import Any
 
@@ -56,11 +57,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError):
         hint = "paths.log_dir=FOLDER says where a run writes, paths.data_dir=FOLDER where it reads"
         return f"{error.filename}: {error.strerror}. {hint}\n{SHOW_PLACE}"
-    if constructor := _constructor(error):
-        return f"{constructor}: {text}\n{SHOW_PLACE}"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         return " ".join(line.strip() for line in text.splitlines() if line.strip())
-    return text
+    return _refused(error) or text
 
 
 def unresolved(error: OmegaConfBaseException, key: str = "") -> str:
@@ -85,12 +84,26 @@ def _composed(error: BaseException) -> DictConfig:
     return OmegaConf.create({})
 
 
-def _constructor(error: BaseException) -> str | None:
-    """Return the name of the class that refused what it was constructed with, if one did."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    owner = frame.f_locals.get("self")
-    is_one = isinstance(error, ValueError) and frame.f_code.co_name == "__init__"
-    return type(owner).__name__ if is_one and owner is not None else None
+def _refused(error: BaseException) -> str | None:
+    """Return the text for weights, or arguments of a constructor, that a library refuses."""
+    *_, frame = [None, *(frame for frame, _ in traceback.walk_tb(error.__traceback__))]
+    name = frame.f_code.co_name if frame else ""
+    if name == "load_state_dict":
+        return _unfitting(str(error))
+    if name == "__init__" and frame and isinstance(error, ValueError):
+        return f"{type(frame.f_locals.get('self')).__name__}: {error}\n{SHOW_PLACE}"
+    return None
+
+
+def _unfitting(text: str) -> str:
+    """Return the text for weights that do not fit; of `load_state_dict`'s lines, the first."""
+    lines = [textwrap.shorten(line, 200).rstrip(".") for line in text.splitlines()]
+    faults = lines[1:] or lines
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return (
+        f"The checkpoint does not fit the model: {faults[0]}{more}. Leave out what changes the "
+        "model, or train anew from the weights that fit: init_from=PATH"
+    )
 
 
 def _unknown_key(key: str, append: str, cfg: DictConfig) -> str:

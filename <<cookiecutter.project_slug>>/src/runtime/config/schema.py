@@ -63,6 +63,38 @@ class Eval(Run):
     ckpt_path: str = MISSING
 
 
+@dataclass
+class Predict(Eval):
+    """`predict.yaml`."""
+
+    input: str = MISSING
+    output: str = MISSING
+    sheet_images: int = MISSING
+
+
+@dataclass
+class Export(Eval):
+    """`export.yaml`."""
+
+    format: str = MISSING
+    output: str | None = MISSING
+    tolerance: float = MISSING
+
+
+@dataclass
+class Report:
+    """`report.yaml`."""
+
+    task: str = MISSING
+    sweep: str | None = MISSING
+    metric: str | None = MISSING
+    mode: str | None = MISSING
+    top: int = MISSING
+
+
+SCHEMAS = {"train": Train, "eval": Eval, "predict": Predict, "export": Export, "report": Report}
+
+
 def allowed(schema: Any = Train, prefix: str = "") -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield each key that takes certain values only, with the values."""
     for entry in fields(schema):
@@ -74,7 +106,7 @@ def allowed(schema: Any = Train, prefix: str = "") -> Iterator[tuple[str, tuple[
 
 def register() -> None:
     """Store the schemas, for the line `optional schema@_global_` in `configs/`."""
-    for name, schema in {"train": Train, "eval": Eval}.items():
+    for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(group="schema", name=name, node=opened(schema))
 
 
