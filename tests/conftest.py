@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
+# Where it is set, each of a hundred processes would compile torch, Lightning and MLflow anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 TEMPLATE = Path(__file__).parents[1]
 FOLDER = TEMPLATE / "<<cookiecutter.project_slug>>"
 FULL = bool(os.environ.get("FULL"))  # what takes long is tested as well
