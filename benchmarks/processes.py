@@ -84,18 +84,21 @@ class Runner:
 
 @contextmanager
 def utilisation(accelerator: str) -> Generator[list[float]]:
-    """Sample each second how busy the GPU is, in percent, while the `with` lasts."""
+    """Sample each second how busy the GPU is, in percent, while the `with` lasts.
+
+    No sample is taken where `nvidia-smi` is missing, or does not know: of a part of a divided card.
+    """
     samples: list[float] = []
     done = threading.Event()
 
     def sample() -> None:
         query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         while not done.wait(1):
-            answer = subprocess.run(query, capture_output=True, text=True).stdout
-            samples.append(float(answer.splitlines()[0]))
+            answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+            samples.extend(float(percent) for percent in answer.split()[:1] if percent.isdigit())
 
     thread = threading.Thread(target=sample)
-    if accelerator == "gpu":
+    if accelerator == "gpu" and shutil.which("nvidia-smi"):
         thread.start()
     try:
         yield samples
