@@ -19,7 +19,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.runtime.sweep import trials
 
@@ -88,7 +88,16 @@ class OptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take over what Hydra hands to a sweeper."""
+        """Take over what Hydra hands to a sweeper.
+
+        Raises:
+            ValueError: if a key of `hydra.sweeper` has a value that does not fit.
+        """
+        from src.runtime.config import signatures  # every start loads this module
+
+        own: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+        for fault in signatures.faults(own, "hydra.sweeper"):
+            raise ValueError(fault)
         self.config, self.loader = config, hydra_context.config_loader
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

@@ -69,6 +69,10 @@ RARER = {
     "data=[mnist,digits]": "-m data=mnist,digits",
     "~data": "data=NAME",
     "=3": "must be a string or a list",
+    "-m model.optimizer.lr=range(1,1)": "the sweep has no jobs",
+    "-m sweep_name=null": "is no name for a folder",
+    "-m common/search=mnist_optuna hydra.sweeper.n_trials=many": "n_trials=many: expected int",
+    "common/callbacks@callbacks=[default,nope]": "common/callbacks/nope",
     "hydra.run.dir=README.md/run": "README.md/run: not a directory",
 }
 

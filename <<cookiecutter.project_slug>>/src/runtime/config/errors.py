@@ -54,7 +54,7 @@ def explain(error: BaseException) -> str:
         return unresolved(cause)
     if isinstance(error, InstantiationException):  # a value that the code cannot do with, or a bug
         return f"{_uninstantiated(error)}\n{SHOW_PLACE}"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename:
         hint = "paths.log_dir=FOLDER says where a run writes, paths.data_dir=FOLDER where it reads"
         return f"{error.filename}: {error.strerror}. {hint}\n{SHOW_PLACE}"
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):

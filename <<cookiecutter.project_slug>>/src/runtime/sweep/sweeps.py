@@ -72,11 +72,15 @@ class ResumingLauncher(Launcher):
         """Return the result of each job, recorded or new.
 
         Raises:
-            ValueError: if another process runs this sweep, or its name is none for a folder.
+            ValueError: if another process runs this sweep, its name is none for a folder, or it has
+                no jobs.
         """
         sweep_dir = Path(self.config.hydra.sweep.dir)
-        if not sweep_dir.name.strip(".") or "/" in str(self.config.get("sweep_name", "")):
-            raise ValueError(f"sweep_name={self.config.sweep_name} is no name for a folder")
+        name = self.config.get("sweep_name", sweep_dir.name)
+        if not name or not sweep_dir.name.strip(".") or "/" in str(name):
+            raise ValueError(f"sweep_name={name} is no name for a folder: sweep_name=lr_grid, say")
+        if not job_overrides:
+            raise ValueError("the sweep has no jobs: one of its overrides stands for no value")
         sweep_dir.mkdir(parents=True, exist_ok=True)
         with record.held(sweep_dir):
             numbers = sweep_jobs.numbers(sweep_dir, job_overrides)
