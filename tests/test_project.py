@@ -24,6 +24,8 @@ def take_next_steps(project: Project) -> str:
     evaluated = project.run(f"uv run python src/eval.py ckpt_path={best[1]}").stdout
     row = re.compile(r"test/loss\s*│\s*(\S+)")
     assert row.findall(evaluated)[-1] == row.findall(trained)[-1]
+    assert "[INFO] - Loaded model weights" in evaluated  # Lightning's lines are as all others
+    assert "Tip: " not in trained + evaluated  # to buy its makers' other products
     result = project.run(tests)
     assert re.search(r"\d+ passed", result.stdout)
     assert "failed" not in result.stdout

@@ -75,6 +75,8 @@ def main() -> None:
     try:
         explain(sys.argv[1:], Console(soft_wrap=True))
     except cli.MISTAKES as error:
+        if not cli.is_told(error):
+            raise
         sys.exit(f"Error: {errors.explain(error)}")
 
 

@@ -1,6 +1,5 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
-import logging
 from contextlib import suppress
 from typing import TypedDict
 
@@ -14,7 +13,7 @@ from lightning.pytorch import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from src.runtime import console, garbage, signals
+from src.runtime import console, garbage, log_format, signals
 from src.runtime.checkpoint.checkpoint_io import AtomicCheckpointIO
 from src.runtime.checkpoint.checkpoints import ConfigInCheckpoint
 from src.runtime.config.extras import check_installed
@@ -44,8 +43,7 @@ def build(cfg: DictConfig) -> Objects:
     Raises:
         hydra.errors.InstantiationException: where a node does not fit its `_target_`.
     """
-    if logging.getLogger().hasHandlers():  # else each of Lightning's messages appears twice
-        logging.getLogger("lightning").handlers.clear()
+    log_format.take_in_lightning()
     distributed.quiet_but_rank_zero()
     trackers = _nodes(cfg, "logger")
     check_installed(node["_target_"] for node in trackers)

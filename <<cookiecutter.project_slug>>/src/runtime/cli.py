@@ -128,9 +128,8 @@ def is_told(error: BaseException) -> bool:
     place = places[-1]
     if place.name == "load_state_dict" or isinstance(error, RuntimeError):
         return place.name == "load_state_dict"
-    file = Path(place.filename)
-    is_of_project = identity.PROJECT_ROOT in file.parents and "site-packages" not in file.parts
-    is_refused = is_of_project or place.name == "__init__" or "hydra" in file.parts
+    is_of_hydra = "hydra" in Path(place.filename).parts
+    is_refused = identity.is_own(place.filename) or is_of_hydra or place.name == "__init__"
     return is_refused and (place.line or "").startswith("raise ")
 
 

@@ -11,6 +11,12 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(PROJECT_ROOT / "configs")  # absolute: `python -m src.train` works as well
 
 
+def is_own(code: str) -> bool:
+    """Say whether a file of code is the project's, and no library's in an environment beside it."""
+    path = Path(code)
+    return PROJECT_ROOT in path.parents and "site-packages" not in path.parts
+
+
 def new_run_id() -> str:
     """Return a name for a run's folder that sorts by time and that no other run has.
 

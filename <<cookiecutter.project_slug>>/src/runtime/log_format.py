@@ -1,4 +1,7 @@
-"""How log lines look: coloured on a terminal, plain anywhere else, and free of advertisement."""
+"""How log lines look: coloured on a terminal, plain anywhere else, and free of advertisement.
+
+And where Lightning's go: it has handlers of its own.
+"""
 
 import logging
 import os
@@ -32,4 +35,17 @@ class NoAdvertisement(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether a line is to be shown."""
-        return not (record.name.startswith("lightning") and "Tip: " in record.getMessage())
+        return not ("lightning" in record.name and "Tip: " in record.getMessage())
+
+
+def take_in_lightning() -> None:
+    """Let Lightning's messages go where all others go, and there alone, if that is somewhere.
+
+    Otherwise a message appears twice; or, where Lightning was imported before Hydra opened the
+    run's log file, as `eval` does to read a checkpoint, not in that file.
+    """
+    if logging.getLogger().hasHandlers():
+        for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True

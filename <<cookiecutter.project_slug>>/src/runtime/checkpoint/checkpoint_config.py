@@ -1,5 +1,6 @@
 """The configuration in a checkpoint as a base for Hydra to compose on."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def completed(cfg: DictConfig) -> DictConfig:
 
     What it has of its own stays.
     """
+    warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")  # to train on
     cfg = cfg.copy()
     cfg.ckpt_path = str(checkpoint_paths.find(cfg.ckpt_path, cfg.paths.log_dir))
     if all(cfg.get(part) for part in PARTS):

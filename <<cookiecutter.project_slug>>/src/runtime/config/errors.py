@@ -22,6 +22,7 @@ from omegaconf.errors import (
 
 from src.runtime.config.plain_config import flatten
 from src.runtime.config.signatures import did_you_mean, signature
+from src.runtime.identity import is_own
 
 SHOW_PLACE = "HYDRA_FULL_ERROR=1 shows where in the code"
 
@@ -86,13 +87,13 @@ def _composed(error: BaseException) -> DictConfig:
 
 def _refused(error: BaseException) -> str | None:
     """Return the text for weights, or arguments of a constructor, that a library refuses."""
-    *_, frame = [None, *(frame for frame, _ in traceback.walk_tb(error.__traceback__))]
-    name = frame.f_code.co_name if frame else ""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not frames or is_own(frames[-1].f_code.co_filename):
+        return None
+    name, owner = frames[-1].f_code.co_name, frames[-1].f_locals.get("self")
     if name == "load_state_dict":
         return _unfitting(str(error))
-    if name == "__init__" and frame and isinstance(error, ValueError):
-        return f"{type(frame.f_locals.get('self')).__name__}: {error}\n{SHOW_PLACE}"
-    return None
+    return f"{type(owner).__name__}: {error}\n{SHOW_PLACE}" if name == "__init__" else None
 
 
 def _unfitting(text: str) -> str:

@@ -10,11 +10,13 @@ from lightning.pytorch.utilities import move_data_to_device
 from omegaconf import DictConfig
 from torch import Tensor
 
+from src.runtime import log_format
 from src.runtime.instantiate import instantiate
 
 
 def sizes(cfg: DictConfig) -> dict[str, str]:
     """Build data, model and trainer, pass one batch forward on the CPU, and say what came out."""
+    log_format.take_in_lightning()
     datamodule: LightningDataModule = instantiate(cfg.data)
     model: LightningModule = instantiate(cfg.model)
     trainer: Trainer = instantiate(cfg.trainer, callbacks=[], logger=False)
