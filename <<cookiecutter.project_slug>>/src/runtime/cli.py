@@ -36,6 +36,8 @@ warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against 
 warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 MISTAKES = (HydraException, OmegaConfBaseException, OSError, RuntimeError, ValueError)
+# Lightning's, for each batch: what a library finds wrong in hours of training, one wants to see.
+BATCHES = {"advance", "_evaluation_step", "_predict_step"}
 _traceback_wanted = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
 
@@ -115,22 +117,26 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 def is_told(error: BaseException) -> bool:
     """Say whether a line tells all.
 
-    So it is with Hydra's errors, a file that cannot be used, weights that do not fit a model, and a
-    ValueError by which this project, Hydra or a constructor refuses what it was given.
+    So it is with Hydra's errors, and a ValueError that this project raised; and, before the first
+    batch, with a file that cannot be used, weights that do not fit a model, and a ValueError by
+    which Hydra or a constructor refuses what it was given.
     """
     places = traceback.extract_tb(error.__traceback__)
     if _traceback_wanted or not isinstance(error, MISTAKES) or not places:
         return False
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return True
+    place = places[-1]
+    is_raised = isinstance(error, ValueError) and (place.line or "").startswith("raise ")
+    if identity.is_own(place.filename) and is_raised:
+        return True
+    if BATCHES & {place.name for place in places}:
+        return False
     if isinstance(error, OSError):
         return error.filename is not None
-    place = places[-1]
-    if place.name == "load_state_dict" or isinstance(error, RuntimeError):
-        return place.name == "load_state_dict"
     is_of_hydra = "hydra" in Path(place.filename).parts
-    is_refused = identity.is_own(place.filename) or is_of_hydra or place.name == "__init__"
-    return is_refused and (place.line or "").startswith("raise ")
+    is_refused = is_raised and (is_of_hydra or place.name == "__init__")
+    return is_refused or place.name == "load_state_dict"
 
 
 def _fail(error: Exception) -> NoReturn:
