@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src.runtime import cli
-from src.runtime.config import config_sources, errors, guards, overrides
+from src.runtime.config import config_sources, guards, overrides
 from src.runtime.config.plain_config import flatten, to_plain
 from src.runtime.identity import PROJECT_ROOT
 
@@ -77,7 +77,7 @@ def main() -> None:
     except cli.MISTAKES as error:
         if not cli.is_told(error):
             raise
-        sys.exit(f"Error: {errors.explain(error)}")
+        cli.fail(error)
 
 
 if __name__ == "__main__":

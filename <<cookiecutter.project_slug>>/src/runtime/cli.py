@@ -80,7 +80,7 @@ def run(
     except MISTAKES as error:
         if not is_told(error):
             raise
-        _fail(error)
+        fail(error)
     finally:
         if not _traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -109,7 +109,7 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except MISTAKES as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN or not is_told(error):
                 raise
-            _fail(error)
+            fail(error)
 
     return checked
 
@@ -139,7 +139,8 @@ def is_told(error: BaseException) -> bool:
     return is_refused or place.name == "load_state_dict"
 
 
-def _fail(error: Exception) -> NoReturn:
+def fail(error: Exception) -> NoReturn:
+    """Tell a mistake in a line or two on standard error, and exit with 1."""
     from src.runtime.config import errors
 
     print(f"Error: {errors.explain(error)}", file=sys.stderr)

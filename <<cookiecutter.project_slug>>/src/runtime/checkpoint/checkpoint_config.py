@@ -13,6 +13,9 @@ from src.runtime.identity import PROJECT_ROOT
 
 PARTS = ("data", "model")
 
+# Lightning misses the callbacks of the training, which has ended: only a resumed one needs them.
+warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+
 
 def arguments(given: Sequence[str]) -> list[str]:
     """Store data, model and precision of the checkpoint that is named as `checkpoint/config`.
@@ -39,7 +42,6 @@ def completed(cfg: DictConfig) -> DictConfig:
 
     What it has of its own stays.
     """
-    warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")  # to train on
     cfg = cfg.copy()
     cfg.ckpt_path = str(checkpoint_paths.find(cfg.ckpt_path, cfg.paths.log_dir))
     if all(cfg.get(part) for part in PARTS):

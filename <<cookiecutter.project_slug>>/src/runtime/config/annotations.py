@@ -86,12 +86,10 @@ def _alternatives(annotation: ast.expr | None, file: Path | None) -> Iterator[st
             yield from ("null" if value is None else str(value) for value in values)
         case ast.Name(id=name) if (alias := _alias(name, file))[0] is not None:
             yield from _alternatives(*alias)
-        case ast.Subscript(value=outer) if _name(outer) in OBJECTS:
-            yield "a node with a _target_"
-        case ast.Name() | ast.Attribute() if _name(annotation) in OBJECTS:
-            yield "a node with a _target_"
         case _:
-            yield ast.unparse(annotation)
+            outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+            is_object = _name(outer) in OBJECTS
+            yield "a node with a _target_" if is_object else ast.unparse(annotation)
 
 
 def _fits_generic(value: Any, name: str, parts: list[ast.expr], file: Path | None) -> bool:

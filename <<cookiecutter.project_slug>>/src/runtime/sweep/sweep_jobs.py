@@ -42,7 +42,12 @@ class Recorded:
             return self.task(cfg)
         except Exception as error:
             line = next(iter(str(error).splitlines()), "")
-            log.error("%s", error, exc_info=not cli.is_told(error))
+            if cli.is_told(error):
+                from src.runtime.config import errors  # every start loads this module
+
+                log.error("%s", errors.explain(error))
+            else:
+                log.error("%s", error, exc_info=True)
             known = record.read(run_dir) or {}
             is_told = known.get("status") == "failed" and known["ended"] >= started
             if not is_told and known.get("status") != "running":  # by another process
