@@ -1,44 +1,64 @@
-# Each command makes what it needs by itself, and asks nothing.
+# Each command makes what it needs by itself and asks nothing.
 # uv comes from the machine or, where there is none, from a virtual environment in .uv/
 UV := $(shell command -v uv || echo .uv/bin/uv)
-UV_PATH = PATH="$(abspath $(dir $(UV))):$$PATH"
-SLUG = my_ml_project
+WITH_UV = PATH="$(abspath $(dir $(UV))):$$PATH"
+RUN = $(WITH_UV) uv run --quiet
+DEMO = demo/my_ml_project
+IN_DEMO = cd $(DEMO) && $(WITH_UV)
+MACHINERY = PROJECT=$(abspath $(DEMO)) $(WITH_UV) $(DEMO)/.venv/bin/python -m pytest tests/machinery
 ACCELERATOR ?= cpu
 
-.PHONY: demo test lowest next check fix bench clean
+.PHONY: demo bake test machinery slow faults check fix bench next lowest clean
 
-demo: $(UV) ## bake the defaults into demo/ and train experiment=mon_experience there
-	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
-	cd demo/$(SLUG) && $(UV_PATH) uv run python src/train.py experiment=mon_experience
+demo: bake ## bake the defaults into demo/ and train experiment=mon_experience there
+	$(IN_DEMO) uv run python src/train.py experiment=mon_experience
 
-test: $(UV) ## bake, and do in the baked project what its README says
-	$(UV_PATH) uv run --quiet pytest
+bake: $(UV) ## bake the defaults into demo/; its environment, logs and data stay
+	cd $(DEMO) 2>/dev/null && rm -rf configs docs hydra_plugins src tests || true
+	$(RUN) cookiecutter --no-input --default-config --overwrite-if-exists --output-dir demo .
+
+test: $(UV) ## bake, and do in the baked projects what their READMEs say; not the slow tests
+	$(RUN) pytest -n 2 -m "not demo and not environment and not slow"
+	$(RUN) pytest -m demo
+	$(MAKE) extras
+	$(RUN) pytest -n 2 -m "environment and not slow"
+	$(MACHINERY) -n 2 -m "not slow"
+
+extras: $(UV)
+	$(IN_DEMO) uv sync --quiet --inexact --all-extras
+
+machinery: bake extras ## the tests of src/runtime, in demo/
+	$(MACHINERY) -n 2 -m "not slow"
+
+slow: bake extras ## the tests that take minutes
+	$(RUN) pytest -m slow
+	$(MACHINERY) -m slow
+
+faults: bake extras ## kill runs, fill a disk, damage checkpoints: nothing may be lost
+	$(IN_DEMO) uv run python $(CURDIR)/tests/machinery/faults.py
 
 check: $(UV) ## lint, format, types, links in documents; the project as it lies; changes nothing
-	$(UV) run --quiet ruff format --check --no-cache .
-	$(UV) run --quiet ruff check --no-cache .
-	$(UV) run --quiet ty check
-	$(UV) run --quiet pytest -q tests/test_docs.py -k links
+	$(RUN) ruff format --check --no-cache .
+	$(RUN) ruff check --no-cache .
+	$(RUN) ty check
+	$(RUN) pytest -q tests/test_docs.py -k links
 
-lowest: $(UV) ## the baked project's tests, on the oldest versions that it allows
-	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
-	cd demo/$(SLUG) && $(UV_PATH) $(MAKE) lowest
+fix: $(UV) ## format, and fix what the linter can fix
+	$(RUN) ruff format --no-cache .
+	$(RUN) ruff check --no-cache --fix .
 
-next: $(UV) ## the baked project's tests, on the pre-releases of Hydra and OmegaConf
-	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
-	cd demo/$(SLUG) && $(UV_PATH) $(MAKE) test-next
-
-fix: $(UV) ## format, and mend what can be mended
-	$(UV) run --quiet ruff format --no-cache .
-	$(UV) run --quiet ruff check --no-cache --fix .
-
-bench: $(UV) ## measure the speed; RUN_ARGS="--only steps", ACCELERATOR=gpu
-	$(UV) run --quiet cookiecutter --no-input --overwrite-if-exists --output-dir demo .
-	cd demo/$(SLUG) && $(UV_PATH) uv run --with matplotlib \
+bench: bake ## measure the speed; RUN_ARGS="--only steps", ACCELERATOR=gpu
+	$(IN_DEMO) uv run --with matplotlib \
 		python ../../benchmarks/bench.py . --accelerator $(ACCELERATOR) $(RUN_ARGS)
 
+next: bake ## the baked project's tests, with the release candidates of Hydra and OmegaConf
+	$(IN_DEMO) $(MAKE) next
+
+lowest: bake ## the baked project's tests, with the oldest versions that it allows
+	$(IN_DEMO) $(MAKE) lowest
+
 clean: ## remove what these commands made
-	rm -rf .uv .venv demo .pytest_cache .hypothesis uv.lock
+	rm -rf .uv .venv demo .pytest_cache .ruff_cache .hypothesis uv.lock
 
 .uv/bin/uv:
 	python3 -m venv .uv

@@ -1,4 +1,4 @@
-"""Refuse answers that would make a broken project: one line that says what, got, expected."""
+"""Refuse answers that would make a broken project, each in one line."""
 
 import json
 import keyword
@@ -14,11 +14,13 @@ ANSWERS = json.loads(r"""
 TYPED = json.loads(r"""
 << _cookiecutter | default({}) | tojson >>
 """)
-# Names that `import` means otherwise: the project's dependencies, and its own folder.
+# The project cannot have the name of a dependency, nor of a folder in it.
 DEPENDENCIES = {
-    *("hydra", "lightning", "lightning_fabric", "mlflow", "numpy", "omegaconf", "PIL", "pytest"),
-    *("pytorch_lightning", "rich", "ruff", "sklearn", "src", "tensorboard", "test", "tests"),
-    *("torch", "torchmetrics", "torchvision"),
+    *("hydra", "hydra_core", "hydra_plugins", "lightning", "lightning_fabric", "matplotlib"),
+    *("mlflow", "numpy", "omegaconf", "optuna", "pandas", "peft", "psutil", "pyarrow", "pytest"),
+    *("python_dotenv", "pytorch_lightning", "rich", "ruff", "scikit_learn", "sklearn", "src"),
+    *("tensorboard", "test", "tests", "torch", "torchmetrics", "torchvision", "transformers"),
+    *("ty", "wandb"),
 }
 DELIMITER = re.compile("<{2}|>{2}|# <[%#]")
 WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")

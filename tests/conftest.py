@@ -1,4 +1,7 @@
-"""Bake projects, and run commands in them as their owner would."""
+"""Bake projects, and run commands in them as their owner would.
+
+Bakes share one environment, that of `demo/`: a test that is marked `environment` runs there.
+"""
 
 import os
 import re
@@ -11,13 +14,21 @@ from pathlib import Path
 import pytest
 from cookiecutter.main import cookiecutter
 
-# Where it is set, each of a hundred processes would compile torch, Lightning and MLflow anew.
+# Where it is set, each of a hundred processes would compile torch, Lightning and MLflow again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TEMPLATE = Path(__file__).parents[1]
 FOLDER = TEMPLATE / "<<cookiecutter.project_slug>>"
-FULL = bool(os.environ.get("FULL"))  # what takes long is tested as well
-HAS_GPU = shutil.which("nvidia-smi") is not None
+DEMO = TEMPLATE / "demo" / "my_ml_project"
+ENVIRONMENT = DEMO / ".venv"
+STARTING_POINTS = ("mnist", "images", "tabular", "text", "bare")
+# A run of a few batches, on any starting point.
+SMALL = " ".join(
+    [
+        *("trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.min_epochs=null"),
+        *(f"++trainer.limit_{phase}_batches=2" for phase in ("train", "val", "test")),
+    ]
+)
 
 Bake = Callable[..., Path]
 
@@ -27,67 +38,50 @@ def bake(tmp_path: Path) -> Bake:
     """Return a function that bakes a project with the answers given, and returns its folder."""
 
     def bake_with(**answers: str) -> Path:
-        return Path(
-            cookiecutter(
-                str(TEMPLATE),
-                no_input=True,
-                extra_context=answers,
-                output_dir=str(tmp_path),
-                overwrite_if_exists=True,
-                default_config=True,
-            )
-        )
+        return bake_into(tmp_path, **answers)
 
     return bake_with
 
 
-class Project:
-    """A baked project, or a copy of the template, with an environment of its own.
-
-    Args:
-        folder: where it lies.
-        told: what was printed when it was baked.
-    """
-
-    def __init__(self, folder: Path, told: str) -> None:
-        self.folder = folder
-        self.told = told
-
-    @property
-    def next_steps(self) -> list[str]:
-        """The commands that were printed as the next steps, but for `cd`."""
-        enter, *commands = re.findall(r"^    (\S.*)$", self.told, re.MULTILINE)
-        assert enter == f"cd {self.folder.name}"
-        return commands
-
-    def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a shell command in the project; fail the test with its output if it fails."""
-        outside = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            env=outside | environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
+def bake_into(output_dir: Path, **answers: str) -> Path:
+    """Bake a project into a folder, and return the project's own folder."""
+    return Path(
+        cookiecutter(
+            str(TEMPLATE),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(output_dir),
+            overwrite_if_exists=True,
+            default_config=True,
         )
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-        return result
+    )
 
 
-def prepared(output_dir: Path, **answers: str) -> Project:
-    """Bake a project into a git repository, and let `setup` make its environment."""
-    assert shutil.which("uv"), "uv is on the path: `make test` sees to it"
-    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config"]
-    told = subprocess.run(
-        [*command, "--output-dir", output_dir, TEMPLATE, *(f"{k}={v}" for k, v in answers.items())],
+def run(folder: Path, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a folder; fail the test with its output if it fails."""
+    outside = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=outside | environment,
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout
-    project = Project(output_dir / "my_ml_project", told)
-    project.run("git init --quiet && git add --all && make setup")
-    return project
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def run_in_environment(folder: Path, command: str, **environment: str) -> str:
+    """Run a shell command in a bake, with the environment of demo/; return what it printed."""
+    assert ENVIRONMENT.is_dir(), "`make test` makes demo/ first, or `make bake extras`"
+    activated = {
+        "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(ENVIRONMENT),
+        "RUN": "",  # of the project's Makefile: no `uv run`
+        "OMP_NUM_THREADS": "1",
+    }
+    return run(folder, command, **activated | environment).stdout
 
 
 def tracked(folder: Path) -> list[str]:
@@ -107,13 +101,26 @@ def copy_template(folder: Path) -> None:
         subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return the default project."""
-    return prepared(tmp_path_factory.mktemp("default"))
+def files(folder: Path) -> set[str]:
+    """Return the relative paths of all files in a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="session")
-def bare_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return the project without examples."""
-    return prepared(tmp_path_factory.mktemp("bare"), starting_point="bare")
+def bakes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a bake of each starting point, to read."""
+    folder = tmp_path_factory.mktemp("bakes")
+    return {name: bake_into(folder / name, starting_point=name) for name in STARTING_POINTS}
+
+
+def printed_steps(output: str) -> list[str]:
+    """Return the commands that were printed as the next steps; the first one is `cd`."""
+    return re.findall(r"^    (\S.*)$", output, re.MULTILINE)
+
+
+def bake_on_command_line(output_dir: Path, **answers: str) -> str:
+    """Bake with the command `cookiecutter`, and return what it printed."""
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config"]
+    command += ["--overwrite-if-exists", "--output-dir", str(output_dir), str(TEMPLATE)]
+    command += [f"{question}={answer}" for question, answer in answers.items()]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -4,25 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FULL, TEMPLATE, Project
+from tests.conftest import DEMO, TEMPLATE, run_in_environment
+
+pytestmark = pytest.mark.slow
 
 
-def test_comparisons_run_for_a_few_steps(project: Project, tmp_path: Path) -> None:
+def test_comparisons_run_for_a_few_steps(tmp_path: Path) -> None:
     bench = f"{TEMPLATE}/benchmarks/bench.py . --quick --only steps,sweep,memory"
-    project.run(f"uv run --with matplotlib python {bench} --results {tmp_path}")
+    run_in_environment(DEMO, f"python {bench} --results {tmp_path}")
     table = (tmp_path / "cpu.md").read_text()
     for what in ("dense", "the stock recipe", "a sweep of 3", "peak memory"):
         assert what in table
 
 
-@pytest.mark.skipif(not FULL, reason="FULL=1 takes the minutes for it")
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "shown"),
     [
         ("benchmarks/command_line.py . --rounds 1", "--cfg job"),
         ("benchmarks/scaling.py . processes --repeat 1 --results {folder}", "2 processes"),
     ],
 )
-def test_the_others_run_once(project: Project, tmp_path: Path, command: str, said: str) -> None:
+def test_the_others_run_once(tmp_path: Path, command: str, shown: str) -> None:
     filled = command.format(folder=tmp_path)
-    assert said in project.run(f"uv run python {TEMPLATE}/{filled}").stdout
+    assert shown in run_in_environment(DEMO, f"python {TEMPLATE}/{filled}")

@@ -1,198 +1,140 @@
-"""What the documents say is there, and every command in them is run: here, or by the test named.
-
-Commands are the lines of ```bash blocks, and what stands between backticks and begins with a
-program. Each trains for a few steps, and is otherwise run as it stands. By default those of the two
-READMEs are run; `FULL=1 make test` runs those of every document.
-"""
+"""Every command in the documents is run: here, or by the test named. Their links lead to files."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from tests.conftest import FOLDER, FULL, HAS_GPU, TEMPLATE, Project
+from tests.conftest import (
+    FOLDER,
+    SMALL,
+    STARTING_POINTS,
+    TEMPLATE,
+    Bake,
+    run_in_environment,
+    tracked,
+)
+from tests.documents import broken_links, commands, shown_files
 
-DOCUMENTS = sorted(
+HAS_GPU = shutil.which("nvidia-smi") is not None
+TEMPLATE_DOCUMENTS = sorted(
     [*TEMPLATE.glob("*.md"), *TEMPLATE.glob("docs/*.md"), *TEMPLATE.glob("benchmarks/*.md")]
 )
-READMES = [TEMPLATE / "README.md", FOLDER / "README.md"]
-PROGRAMS = (
-    r"python|make|pytest|pip|mlflow|tensorboard|wandb|torchrun|srun|sbatch|cruft|uvx"
-    r"|uv (?:sync|add|pip|venv)"
-)
-COMMANDS = re.compile(
-    rf"^```bash\n(?P<block>.*?)^```|^```.*?^```|`(?P<inline>(?:\w+=\S+ )*(?:{PROGRAMS}) [^`]+)`",
-    re.MULTILINE | re.DOTALL,
-)
-# What is run elsewhere: in which file, as a pattern of the whole command, and by which words there.
-OURS = "<<cookiecutter.project_slug>>/tests"
-BY_FILE = {
-    ".ci/run": {
-        r"(FULL=1 )?make test": "make test",
-        r"make check": "make check",
-    },
-    ".github/workflows/ci.yml": {
-        r"make lowest": "target: lowest",
-        r"make test-next": "target: next",
-    },
-    "tests/test_makefile.py": {
-        r"make demo": "make demo",
-        r"make bench.*": "make bench",
-        r"make fix": "make fix",
-    },
-    "tests/test_benchmarks.py": {
-        r"python benchmarks/command_line\.py PROJECT": "benchmarks/command_line.py",
-        r"python benchmarks/scaling\.py PROJECT": "benchmarks/scaling.py",
-    },
-    "tests/test_project.py": {
-        r"make faults": "python -m tests.faults",
-        r"pytest -n auto": "project.run(tests)",
-        r"pip install -e \. --group dev": "pip install",
-    },
-    "tests/conftest.py": {
-        r"uvx cookiecutter PATH_OR_URL\w*": '"cookiecutter", "--no-input"',
-    },
-    "tests/test_update.py": {
-        r"uvx cookiecutter --replay PATH_OR_URL": "replay=True",
-        **{
-            rf"(uvx )?cruft {verb}.*": f"cruft {verb}"
-            for verb in ("create", "link", "check", "diff", "update")
-        },
-    },
-    "tests/test_your_own_work.py": {  # the walk, as it stands in the document
-        r"python .*\bfashion\b.*": 'blocks("IDX files")',
-        r"python .*data\.path=PATH.*": 'blocks("A folder of pictures")',
-        r"python .*wine\.csv.*": 'blocks("A CSV file")',
-    },
-    f"{OURS}/test_signals.py": {
-        r"python src/train\.py ckpt_path=last": "ckpt_path=last",
-    },
-    f"{OURS}/test_completion.py": {
-        r"python src/train\.py model/op<TAB>": "python src/train.py",
-        r'autoload .*|eval "\$\(python src/train\.py -sc install=zsh\)"': "-sc install=zsh",
-        r"python src/train\.py -sc install=fish \| source": "-sc install=fish",
-    },
-    f"{OURS}/test_export.py": {
-        r"mlflow models serve.*": '"models", "serve"',
-    },
-    f"{OURS}/test_mlflow_server.py": {
-        r"mlflow server": '"mlflow", "server"',
-    },
-    f"{OURS}/test_distributed.py": {
-        r"srun .*": "SRUN = ",
-    },
-    f"{OURS}/test_launchers.py": {
-        r"sbatch --requeue": '"sbatch", "--wait", "--requeue"',
-        r"scripts/slurm_one_node\.sh .*": "scripts/slurm_one_node.sh",
-    },
+# Commands that are run elsewhere: where, and by which words there.
+ELSEWHERE = {
+    r"make (check|test)": (".ci/run", "make"),
+    r"make (slow|faults|lowest|next)": (".github/workflows/ci.yml", "target:"),
+    r"make (demo|fix|clean|bake|extras|bench).*": ("tests/test_makefile.py", "make"),
+    r"uvx cruft \w+.*": ("tests/test_update.py", "documented("),
+    r"PROJECT=demo/my_ml_project .*": ("Makefile", "PROJECT="),
+    r"python benchmarks/.*": ("tests/test_benchmarks.py", "benchmarks/"),
+    r"uv sync|(uv run )?python src/train.py experiment=mon_experience": (
+        "tests/test_next_steps.py",
+        "printed_steps",
+    ),
+    r"python -m venv .*|pip install .*": ("tests/test_install.py", "pip install"),
+    r"python src/ui\.py.*": ("tests/machinery", "src/ui.py"),
+    r"python src/train\.py ckpt_path=last": ("tests/machinery", "ckpt_path=last"),
 }
-ELSEWHERE = [
-    (pattern, file, words) for file, own in BY_FILE.items() for pattern, words in own.items()
-]
-SHORT = " ".join(
-    [
-        *("trainer.max_epochs=1", "trainer.min_epochs=1", "++trainer.limit_train_batches=2"),
-        *("++trainer.limit_val_batches=2", "++trainer.limit_test_batches=2"),
-    ]
+# What a document says besides, on a machine that has it.
+NEEDS_MORE = re.compile(
+    r"(sbatch|srun|torchrun|docker|mlflow server|eval|autoload|source|export|cd|uv|uvx|pip) .*"
+    r"|.*(submitit_slurm|=ray\b|=ax\b|mps|fsdp).*"
 )
-ON_TWO_CORES = "trainer.accelerator=cpu trainer.devices=2 ++trainer.sync_batchnorm=false"
-FEW_TRIALS = {
-    "search=mnist_optuna": "hydra.sweeper.n_trials=2",
-    "search=mnist_ax": "hydra.sweeper.ax_config.max_trials=2",
+# Values for the placeholders, by starting point; tests/example_data.py writes the files.
+OWN_DATA = {
+    "mnist": {"PATH|FOLDER": "input"},
+    "images": {"PATH": "input", "FOLDER": "own"},
+    "tabular": {r"PATH|FILE\.csv": "own.csv", "COLUMN": "target"},
+    "text": {r"PATH|FILE\.csv": "own.csv"},
+    "bare": {"PATH": "own.csv"},
 }
-SERVERS = re.compile(r"make ui|python src/ui\.py|tensorboard .*")  # that do not end by themselves
-# For FULL=1 alone: they take minutes, or change the environment.
-LONG = re.compile(r"(make|pytest|uv|\.venv-ax\S*) .*")
-
-
-def commands(path: Path) -> list[str]:
-    """Return the commands that a document shows, in their order."""
-    found = []
-    for match in COMMANDS.finditer(path.read_text("utf-8")):
-        block = re.sub(r"\\\n\s*", "", match["block"] or "")
-        found += [re.sub(r"(^|\s+)#.*", "", line) for line in block.splitlines()]
-        found.append(" ".join((match["inline"] or "").split()))
-    return [line.removeprefix("uv run ") for line in found if line and not line.startswith("cd ")]
+PROJECT_DOCUMENTS = ["README.md", "AGENTS.md"]
+PROJECT_DOCUMENTS += sorted(f"docs/{path.name}" for path in FOLDER.glob("docs/*.md"))
 
 
 def is_run_elsewhere(line: str) -> bool:
-    """Say whether a command is one of those that other tests run."""
-    return any(re.fullmatch(pattern, line) for pattern, _, _ in ELSEWHERE)
+    """Return whether another test runs a command."""
+    return any(re.fullmatch(pattern, line) for pattern in ELSEWHERE)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_to_files(path: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.M | re.S)
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if "://" not in link:
-            assert (path.parent / link).exists(), f"{path.name} links to {link}"
+@pytest.mark.parametrize("document", TEMPLATE_DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    assert broken_links(document) == []
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, FOLDER / "README.md"], ids=lambda path: path.name)
-def test_no_command_hides_in_another_block(path: Path) -> None:
-    for language, block in re.findall(
-        r"^```(\w*)\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    ):
-        assert language == "bash" or not re.search(rf"^(?:{PROGRAMS}) ", block, re.MULTILINE)
+def test_links_in_bakes_lead_to_files(bakes: dict[str, Path]) -> None:
+    for folder in bakes.values():
+        for document in [*folder.glob("*.md"), *folder.glob("docs/*.md")]:
+            assert broken_links(document) == [], document.name
 
 
-@pytest.mark.parametrize(("pattern", "file", "words"), ELSEWHERE)
-def test_what_is_run_elsewhere_is_run_there(pattern: str, file: str, words: str) -> None:
-    assert words in (TEMPLATE / file).read_text("utf-8")
-    shown = [line for path in [*DOCUMENTS, *READMES] for line in commands(path)]
-    assert any(re.fullmatch(pattern, line) for line in shown), "no document shows it any more"
+def test_the_readme_is_short() -> None:
+    assert len((TEMPLATE / "README.md").read_text("utf-8").splitlines()) <= 110
 
 
-def made_small(line: str) -> str:
-    """Return a command that trains for two steps, on two cores where it asks for many GPUs."""
-    line = line.replace("uv sync", "uv sync --quiet --inexact")  # keep what others need
-    line = line.replace("--nproc-per-node 8", "--nproc-per-node 2")
-    if SERVERS.fullmatch(line):
-        return f"BROWSER=true timeout 30 {line}; test $? = 124"  # it ran until it was stopped
-    if "src/train.py" not in line or " --" in line.partition("src/train.py")[2] or "-sc" in line:
+def test_no_advice_removes_the_extras_that_are_there() -> None:
+    for path in tracked(FOLDER):
+        exact = re.search(r"uv sync (?!.*--inexact).*--extra", (FOLDER / path).read_text("utf-8"))
+        assert not exact, f"{path}: type uv pip install -e '.[NAME]'"
+
+
+@pytest.mark.parametrize("document", TEMPLATE_DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_the_template_are_run(document: Path) -> None:
+    of_a_project = "python src/"  # the project's README shows them too, and they are run there
+    shown = [line for line in commands(document) if not line.startswith(of_a_project)]
+    assert [line for line in shown if not is_run_elsewhere(line)] == []
+
+
+@pytest.mark.parametrize(("file", "words"), ELSEWHERE.values())
+def test_what_is_run_elsewhere_is_run_there(file: str, words: str) -> None:
+    path = TEMPLATE / file
+    texts = [p.read_text("utf-8") for p in (path.rglob("*.py") if path.is_dir() else [path])]
+    assert any(words in text for text in texts)
+
+
+def filled(line: str, folder: Path, starting_point: str) -> str:
+    """Return a command with real paths for its placeholders, made to train for two batches."""
+    runs = folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
+    newest = max(runs, key=lambda path: path.stat().st_mtime, default=Path("none-yet/x/x"))
+    line = re.sub(r"\b(ckpt_path|init_from)=PATH", rf"\1={newest.parents[1]}", line)
+    for placeholder, value in OWN_DATA[starting_point].items():
+        line = re.sub(rf"(\s\S+)=(?:{placeholder})\b", rf"\1={value}", line)
+    line = line.replace("experiment=NAME", "experiment=mon_experience")
+    line = line.replace("--nproc-per-node 8", "--nproc-per-node 2").replace(" ...", "")
+    if "src/train.py" not in line or re.search(r"\s--|\s-sc", line):
         return line
-    many = ON_TWO_CORES if "trainer=ddp" in line else ""
-    few = [setting for search, setting in FEW_TRIALS.items() if search in line]
-    small = " ".join([line, SHORT, many, *few])
-    if "accelerator=gpu" in line and not HAS_GPU:  # it says so in two lines
-        return f'told=$({small} 2>&1 >/dev/null); test $? = 1 && test $(wc -l <<<"$told") = 2'
+    small = f"{line} {SMALL}"
+    if "search=" in line:
+        small += " hydra.sweeper.n_trials=2"
+    if "trainer=ddp" in line:
+        small += " trainer.devices=2 ++trainer.sync_batchnorm=false"
+    if re.search(r"(trainer|accelerator)=gpu", line) and not HAS_GPU:  # refused in a few lines
+        small = small.replace(SMALL, "")
+        return f'error=$({small} 2>&1 >/dev/null); test $? = 1 && test $(wc -l <<<"$error") -lt 5'
     return small
 
 
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of pictures to predict."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for shade in (0, 100, 200):
-        Image.new("L", (28, 28), shade).save(folder / f"{shade}.png")
-    return folder
+def run_document(folder: Path, name: str, starting_point: str) -> None:
+    """Write the files that a document of a bake shows, then run its commands."""
+    run_in_environment(folder, f"python {TEMPLATE / 'tests/example_data.py'} {starting_point}")
+    for path, text in shown_files(folder / name).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
+    for line in commands(folder / name):
+        if not is_run_elsewhere(line) and not NEEDS_MORE.fullmatch(line):
+            run_in_environment(folder, filled(line, folder, starting_point))
 
 
-@pytest.fixture(scope="session")
-def already_run() -> set[str]:
-    """Return the commands that an earlier document has shown to run."""
-    return set()
+@pytest.mark.environment
+def test_the_commands_of_the_default_readme_run(bake: Bake) -> None:
+    run_document(bake(), "README.md", "mnist")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*READMES, *(DOCUMENTS if FULL else [])],
-    ids=lambda path: f"{path.parent.name}/{path.name}",
-)
-def test_commands_in_documents_run(
-    project: Project, pictures: Path, already_run: set[str], path: Path
-) -> None:
-    project.run("uv sync --quiet --extra optuna --extra export --extra tensorboard")
-    for line in commands(path):
-        if line in already_run or is_run_elsewhere(line) or (LONG.match(line) and not FULL):
-            continue
-        already_run.add(line)
-        trained = project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
-        newest = max(trained, key=lambda file: file.stat().st_mtime, default="none yet")
-        filled = made_small(line)
-        for word, own in (("PATH|X", newest), ("FOLDER|FOLDER_OR_FILE", pictures)):
-            filled = re.sub(rf"=({word})\b", f"={own}", filled)
-        filled = filled.replace(" ...", "").replace("--extra NAME", "--extra wandb")
-        project.run(f"source .venv/bin/activate; {filled}", OMP_NUM_THREADS="1")
-    project.run("git checkout --quiet . && git clean --force --quiet src configs tests")
+@pytest.mark.slow
+@pytest.mark.parametrize("starting_point", STARTING_POINTS)
+@pytest.mark.parametrize("name", PROJECT_DOCUMENTS)
+def test_the_commands_of_documents_run(bake: Bake, starting_point: str, name: str) -> None:
+    folder = bake(starting_point=starting_point)
+    run_document(folder, name, starting_point)

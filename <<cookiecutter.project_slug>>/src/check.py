@@ -1,13 +1,12 @@
-"""Check each configuration against the code that it calls, without building or reading anything.
+"""Check each configuration against the code that it calls, without building anything.
 
-    python src/check.py              # every experiment, every choice of every group
-    python src/check.py --schemas    # also write .schemas/*.json, from which editors complete
+python src/check.py              # every experiment, every choice of every group
+python src/check.py json=true    # the same as JSON: problems by file
 
-Exits with 1 if there is a fault; each is named by its file and key. A value that is `???` is none:
-the command line gives it.
+Exits with 1 if there is a problem. Reading `???` is none: the command line gives the value.
 """
 
-import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,87 +14,59 @@ from pathlib import Path
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
-from rich.console import Console
-from rich.table import Table
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import cli
-from src.runtime.config import config_sources, errors, guards, json_schema, overrides
-from src.runtime.identity import PROJECT_ROOT
+from src.runtime.check import PARTS, configuration_problems, quick_problems
+from src.runtime.command_line import compose
+from src.runtime.overrides import FULL_NAMES, groups_of_command
+from src.runtime.project import ConfigError
+from src.runtime.suggestions import explain
 
-# What the command line or the run itself would give.
-GIVEN = {
-    "train": ("paths.output_dir=.",),
-    "eval": ("paths.output_dir=.", "ckpt_path=x.ckpt"),
-    "predict": ("paths.output_dir=.", "ckpt_path=x.ckpt", "input=x.png"),
-    "export": ("paths.output_dir=.", "ckpt_path=x.ckpt", "format=onnx"),
-    "report": ("paths.output_dir=.",),
-}
+OTHER_VERBS = ("eval", "predict", "export", "report")
 
 
-def compositions() -> Iterator[tuple[str, str]]:
-    """Yield each configuration to check: its primary file's name, and an override or nothing."""
-    for config_name in GIVEN:
-        yield config_name, ""
-    for key in cli.compose("train").hydra.runtime.choices:
-        group = str(key).partition("@")[0]
-        for choice in overrides.groups().get(group, ()):
-            yield "train", _pair(choice) if group == "specialize" else f"{key}={choice}"
+def configurations() -> Iterator[tuple[str, str, str]]:
+    """Yield what to compose: the file that is checked, the verb, and an override or nothing."""
+    for verb in ("train", *OTHER_VERBS):
+        yield f"configs/{verb}.yaml", verb, ""
+    for group, choices in groups_of_command("train").items():
+        folder = FULL_NAMES.get(group, group).partition("@")[0]
+        for choice in choices:
+            yield f"configs/{folder}/{choice}.yaml", "train", f"{group}={choice}"
 
 
-def _pair(choice: str) -> str:
-    """Return the two overrides that a specialisation is for, by its name: `DATA_MODEL`."""
-    datas, models = (overrides.groups()[group] for group in ("data", "model"))
-    pairs = (f"data={d} model={m}" for d in datas for m in models if f"{d}_{m}" == choice)
-    return next(pairs, f"specialize={choice}")
-
-
-def faults(config_name: str, override: str) -> list[tuple[str, str]]:
-    """Return the faults of a configuration, each with the file that it lies in."""
-    given = [*GIVEN[config_name], *override.split()]
-    chosen, _, choice = override.partition("=")
-    file = f"configs/{chosen.partition('@')[0]}/{choice}.yaml" if override else config_name
+def problems_of(verb: str, override: str) -> list[str]:
+    """Return what is wrong in one configuration."""
     try:
-        cfg = cli.compose(config_name, *given)
-        HydraConfig.instance().set_config(cfg)
-        with open_dict(cfg):
-            del cfg["hydra"]
-    except cli.MISTAKES as error:
-        return [(file, errors.explain(error))]
-    found = []
-    composed_of = None
-    for sentence in guards.faults(cfg):
-        composed_of = composed_of or config_sources.sources(config_name, given)
-        key = sentence.partition(" ")[0].partition("=")[0].rstrip(":")
-        path = config_sources.file_of(key, composed_of)
-        found.append((str(path.relative_to(PROJECT_ROOT)) if path else file, sentence))
-    return found
+        cfg = compose(verb, *filter(None, [override]))
+        if verb != "train":
+            return configuration_problems(cfg, PARTS[2:])  # data and model are a checkpoint's
+        return [*quick_problems(cfg), *configuration_problems(cfg)]
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        if "No match in the defaults list" in str(error):
+            return []  # a part of another model than the default one
+        return [explain(error, verb, [override])]
 
 
-def main() -> int:
-    """Print a table of what was checked, then each fault once; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--schemas", action="store_true", help="write .schemas/*.json for editors")
-    arguments = parser.parse_args()
-
-    console = Console(soft_wrap=True)
-    table = Table("configuration", "override", "faults")
-    distinct: dict[tuple[str, str], None] = {}
-    for config_name, override in compositions():
-        found = faults(config_name, override)
-        distinct |= dict.fromkeys(found)
-        table.add_row(f"{config_name}.yaml", override, str(len(found)) if found else "none")
-    console.print(table)
-    for file, sentence in distinct:
-        console.print(f"[red]{file}[/red]: {sentence}", highlight=False)
-    if arguments.schemas:
-        written = json_schema.write(PROJECT_ROOT / ".schemas")
-        console.print(f"{len(written)} schemas in .schemas/")
-    return 1 if distinct else 0
+def main() -> None:
+    """Print the problems by file; exit with 1 if there are any."""
+    found: dict[str, list[str]] = {}
+    known: set[str] = set()
+    checked = [*configurations()]
+    for file, verb, override in checked:
+        problems = [problem for problem in problems_of(verb, override) if problem not in known]
+        known.update(problems)
+        if problems:
+            found[file] = problems
+    if "json=true" in sys.argv[1:]:
+        print(json.dumps({"configurations": len(checked), "problems": found}, indent=2))
+    else:
+        for file, problems in found.items():
+            print("\n".join(f"{file}: {problem}" for problem in problems))
+        print(f"{len(checked)} configurations, {sum(map(len, found.values()))} problems")
+    sys.exit(1 if found else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

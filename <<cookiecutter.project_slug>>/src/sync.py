@@ -1,67 +1,60 @@
-"""Upload to MLflow what runs have recorded while it could not be reached.
+"""Send to MLflow what it has not received of the runs below a folder.
 
-python src/sync.py                                  # every run below logs/
-python src/sync.py logs/train/runs/ID               # one run, or all below a folder
-python src/sync.py --to http://host:5000            # to another store than the run's own
+python src/sync.py                              # all runs
+python src/sync.py logs/train/runs/ID           # a run, a sweep, a task
+python src/sync.py --to http://host:5000        # from now on to this store
+
+Nothing arrives twice, however often this is called. Exits with 1 if something was not sent.
 """
 
 import argparse
 import os
 import sys
-from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from dotenv import load_dotenv
-from filelock import FileLock, Timeout
-
-from src.runtime.identity import PROJECT_ROOT
-from src.runtime.tracker.mlflow_delivery import Delivery, without_password
-
-
-def upload(folder: Path, to: str | None) -> tuple[str, bool]:
-    """Upload one run; return a line for the user, and whether it is now in MLflow.
-
-    Nothing arrives twice, however often this is called. Credentials come from the environment's
-    `MLFLOW_TRACKING_URI` if that is where the run was meant to go.
-    """
-    delivery = Delivery(folder, to)
-    if delivery.complete:
-        return "", True
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            delivery.deliver()
-            delivery.finish()
-    except Timeout:
-        return "is still being delivered by the run itself", True
-    except Exception as error:  # whatever the store, its driver or the network says
-        return without_password(f"not uploaded to {delivery.uri}: {error}"), False
-    return f"uploaded to {without_password(delivery.uri)}", True
+from src.runtime.command_line import compose
+from src.runtime.files import read_json, write_json
+from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered, store_of
+from src.runtime.mlflow_upload import CLAIM, ENVIRONMENT, described_runs, describe_upload
+from src.runtime.mlflow_upload import log_dir_of, request_upload, wait_for_upload
+from src.runtime.run_folder import Claim, RunIsActive
 
 
 def main() -> None:
-    """Upload, say what was uploaded, and exit with 1 if anything could not be."""
-    parser = argparse.ArgumentParser(description="Upload to MLflow what could not be delivered.")
-    parser.add_argument("path", nargs="?", type=Path, default=PROJECT_ROOT / "logs")
-    parser.add_argument("--to", metavar="URI", help="another store than the run's own")
+    """Send each run that is not complete, and print a line about it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", nargs="?", help="folder of a run, or one above")
+    parser.add_argument("--to", metavar="URI", help="another store than the one of the run")
     arguments = parser.parse_args()
-    load_dotenv(PROJECT_ROOT / ".env")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # here somebody waits anyway
-    if not arguments.path.is_dir():
-        sys.exit(f"Error: {arguments.path} is no folder: give a run directory, or one above.")
-    if find_spec("mlflow") is None:
-        sys.exit("Error: MLflow is not installed: uv sync --extra mlflow")
-    outcomes = []
-    for description in sorted(arguments.path.rglob("mlflow/run.json")):
-        line, arrived = upload(description.parent, arguments.to)
-        if line:
-            outcomes.append(arrived)
-            print(f"{description.parents[1]}: {line}", flush=True)
-    if not outcomes:
-        print("Nothing to upload: MLflow has every run.")
-    sys.exit(0 if all(outcomes) else 1)
+    path = Path(arguments.path or compose("train").paths.log_dir).resolve()
+    run_dirs = described_runs(path)
+    if not run_dirs:
+        sys.exit(f"Error: nothing below {path} was logged to MLflow")
+    os.environ.update(ENVIRONMENT | os.environ)
+    if arguments.to:
+        os.environ["MLFLOW_TRACKING_URI"] = arguments.to
+        for run_dir in run_dirs:
+            about = read_json(run_dir / DESCRIPTION)
+            write_json(run_dir / DESCRIPTION, about | store_of(arguments.to))
+    pending = [run_dir for run_dir in run_dirs if not is_delivered(run_dir)]
+    try:
+        claim = Claim.acquire(log_dir_of(run_dirs[0]), CLAIM)
+    except RunIsActive:  # the process beside a run, which has only to be told
+        request_upload(*pending)
+        print(wait_for_upload(path, patience=60))
+    else:
+        for run_dir in pending:
+            with suppress(Exception):  # any: the state says what
+                Upload(run_dir).send()
+            print(f"{run_dir}: {describe_upload(run_dir)}", flush=True)
+        claim.release()
+    if not pending:
+        print(describe_upload(path))
+    sys.exit(1 if any(read_json(run_dir / STATE).get("error") for run_dir in pending) else 0)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,71 @@
-"""Open MLflow's page: of the server of `MLFLOW_TRACKING_URI`, or of the project's own database.
+"""Open MLflow's page: of the server that runs were logged to, or served here from the database.
 
-python src/ui.py                       # or: make ui
-python src/ui.py --port 5001           # what follows is for `mlflow ui`
+python src/ui.py                       # all runs
+python src/ui.py logs/train/runs/ID    # one run, in the view for model training
+python src/ui.py --port 5001
+
+One process, until Ctrl-C. In production, use `mlflow server`.
 """
 
-import os
-import subprocess
+import argparse
+import socket
 import sys
+import warnings
 import webbrowser
-from importlib.util import find_spec
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from dotenv import load_dotenv
-
-from src.runtime.identity import PROJECT_ROOT
-from src.runtime.tracker.mlflow_delivery import without_password
-
-DATABASE = PROJECT_ROOT / "logs" / "mlflow" / "mlflow.db"
+from src.runtime.command_line import compose
+from src.runtime.files import read_json
+from src.runtime.mlflow_run import DESCRIPTION, with_password
+from src.runtime.mlflow_upload import run_page
 
 
 def main() -> None:
-    """Open a server's page in the browser; serve the page of a database until Ctrl-C."""
-    load_dotenv(PROJECT_ROOT / ".env")
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri and uri.startswith("http"):
-        print(f"MLflow's page: {without_password(uri)}", flush=True)
-        webbrowser.open(uri)
+    """Print the address of the page, and serve it if no server does."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("run", nargs="?", default="", help="folder of a run")
+    parser.add_argument("--port", type=int, default=5000)
+    arguments = parser.parse_args()
+    store = read_json(Path(arguments.run, DESCRIPTION)).get("tracking_uri") if arguments.run else None
+    if arguments.run and store is None:
+        sys.exit(f"Error: {arguments.run} is not the folder of a run that was logged to MLflow")
+    store = store or compose("train", "logger=mlflow").logger.mlflow.tracking_uri
+    if store.startswith("http"):
+        address = run_page(arguments.run) or store
+        print(f"MLflow: {address}", flush=True)
+        webbrowser.open(address)
         return
-    if find_spec("mlflow") is None:
-        sys.exit("Error: MLflow is not installed: uv sync --extra mlflow")
-    if not uri and not DATABASE.exists():
-        sys.exit("Error: no run has been logged to MLflow yet: python src/train.py")
-    store = uri or f"sqlite:///{DATABASE}"
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
-    try:
-        sys.exit(subprocess.run([*command, *sys.argv[1:]]).returncode)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    database = store.removeprefix("sqlite:///")
+    if store.startswith("sqlite") and not Path(database).exists():
+        sys.exit("Error: no run was logged to MLflow yet: python src/train.py")
+    serve(with_password(store), arguments.run, free_port(arguments.port))
+
+
+def serve(store: str, run: str, port: int) -> None:
+    """Serve the page of a database until Ctrl-C or SIGTERM."""
+    warnings.simplefilter("ignore")  # of MLflow's own imports
+    print("MLflow starts, which takes a few seconds ...", flush=True)
+    import uvicorn  # first: MLflow then knows that it is a server
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(store, store)
+    server = f"http://127.0.0.1:{port}"
+    print(f"MLflow: {run_page(run, server) or server}    (Ctrl-C ends it)", flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+
+
+def free_port(wanted: int) -> int:
+    """Return a port that nothing listens on: the wanted one, or another if it is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            if port == 0 or probe.connect_ex(("127.0.0.1", port)) != 0:
+                probe.bind(("127.0.0.1", port))
+                return probe.getsockname()[1]
+    raise AssertionError("port 0 is always free")
 
 
 if __name__ == "__main__":

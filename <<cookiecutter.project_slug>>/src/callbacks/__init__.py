@@ -1,1 +1,1 @@
-"""Callbacks: what happens around training."""
+"""Callbacks of this project."""

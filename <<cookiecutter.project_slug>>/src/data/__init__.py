@@ -1,1 +1,1 @@
-"""Datamodules: one file for each dataset."""
+"""Datamodules, one file per dataset, and what they share."""

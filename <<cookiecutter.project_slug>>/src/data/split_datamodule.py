@@ -1,23 +1,23 @@
-"""Dataloaders over a training, a validation and a test set, whatever is in them."""
+"""Loaders over a training, a validation and a test set."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from src.data.loading import loader_settings
+from src.data.loading import ResumableLoader, loader_settings
 
 
 class SplitDataModule(LightningDataModule):
-    """Dataloaders over three datasets, which `setup` of a subclass fills in.
+    """Loaders over three datasets, which a subclass assigns in `setup`.
 
     Args:
-        batch_size: examples a step, on each device.
-        num_workers: processes that fetch; 0 is fastest for what is in memory.
-        loader: further arguments of the DataLoader, over the defaults of `src/data/loading.py`.
-        collate: makes a batch of a list of examples; None stacks their tensors.
-        eval_batch_size: examples a step of validation and test; None takes `batch_size`.
+        batch_size: samples per step, on each device.
+        num_workers: processes that load the data; 0 is fastest for data in memory.
+        loader: further arguments of the `DataLoader`; they override `loader_settings`.
+        collate: makes a batch from a list of samples; None stacks their tensors.
+        eval_batch_size: samples per step of validation and test; None takes `batch_size`.
 
     Raises:
         ValueError: if `batch_size` is not positive.
@@ -33,37 +33,29 @@ class SplitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} is no batch: set data.batch_size=64")
+            raise ValueError(f"batch_size={batch_size} is not positive: set data.batch_size=64")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
-        self.loader = loader
-        self.collate = collate
-        self.data_train: Dataset[Any] | None = None
-        self.data_val: Dataset[Any] | None = None
-        self.data_test: Dataset[Any] | None = None
+        self.settings = {"collate_fn": collate} | loader_settings(num_workers, loader)
+        self.data_train: Any = None
+        self.data_val: Any = None
+        self.data_test: Any = None
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> ResumableLoader:
         """Return the training batches, in a new order each epoch."""
-        return self._dataloader(self.data_train, shuffle=True)
+        # BatchNorm cannot train on a single sample: leave out a last batch of that size.
+        single = len(self.data_train) % self.batch_size == 1 < len(self.data_train)
+        settings = {"drop_last": single} | self.settings
+        return ResumableLoader(self.data_train, self.batch_size, shuffle=True, **settings)
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> ResumableLoader:
         """Return the validation batches, always in the same order."""
-        return self._dataloader(self.data_val)
+        return self.eval_loader(self.data_val)
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> ResumableLoader:
         """Return the test batches, always in the same order."""
-        return self._dataloader(self.data_test)
+        return self.eval_loader(self.data_test)
 
-    def _dataloader(self, dataset: Dataset[Any] | None, shuffle: bool = False) -> DataLoader[Any]:
-        assert dataset is not None, "setup() comes first"
-        # BatchNorm cannot be trained on one example: such a rest waits for another epoch's order.
-        rest = len(dataset) % self.batch_size  # ty: ignore[invalid-argument-type]
-        settings: dict[str, Any] = {"drop_last": shuffle and rest == 1}
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size if shuffle else self.eval_batch_size or self.batch_size,
-            shuffle=shuffle,
-            collate_fn=self.collate,
-            **(settings | loader_settings(self.num_workers, self.loader)),
-        )
+    def eval_loader(self, dataset: Dataset[Any]) -> ResumableLoader:
+        """Return the batches of a dataset in order."""
+        return ResumableLoader(dataset, self.eval_batch_size or self.batch_size, **self.settings)

@@ -1,1 +1,1 @@
-"""LightningModules: one file for each way to train."""
+"""Lightning modules; their networks are in `components`."""

@@ -1,7 +1,8 @@
-"""Supervised learning, the common case: net, loss, metrics, optimizer and scheduler by config."""
+"""Supervised learning: net, loss, metrics, optimizer and scheduler chosen by the configuration."""
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
@@ -13,47 +14,48 @@ from torchmetrics import MeanMetric, MetricCollection
 Batch = tuple[Tensor | Mapping[str, Tensor], Tensor]
 Stage = Literal["train", "val", "test"]
 
+STEP_COUNTS = ("total_steps", "T_max", "total_iters")  # scheduler arguments filled in if null
+FUSED_DEVICES = {"cpu", "cuda", "mps"}
+
 
 class LitModule(LightningModule):
     """Fit a net to pairs of inputs and targets.
 
     Args:
-        net: maps the inputs of a batch to predictions; inputs that are a dict become keywords.
-        loss: maps predictions and targets to a scalar.
-        metrics: maps predictions and targets to what is logged as `train/NAME`, `val/NAME` and
-            `test/NAME`; the loss is logged beside them.
+        net: maps the inputs of a batch to predictions; a dict of inputs is passed as keywords.
+        loss: maps predictions and targets to the mean loss of the batch, `()`.
+        metrics: of predictions and targets, logged as `train/NAME`, `val/NAME` and `test/NAME`
+            beside the loss; None logs the loss alone.
         optimizer: called with the parameters.
-        scheduler: called with the optimizer, and with the number of steps of the run if it has a
-            keyword `total_steps: null`; None keeps the learning rate as it is.
+        scheduler: called with the optimizer; `total_steps`, `T_max` or `total_iters` given as None
+            becomes the number of optimizer steps of the run. None keeps the learning rate constant.
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
-        lr_monitor: the metric that ReduceLROnPlateau looks at.
-        lr_frequency: how many intervals lie between two steps of the scheduler.
-        monitor: the metric that tells the best epoch: `configs/common/callbacks` reads it.
-        mode: whether that metric should be `min` or `max`.
-        compile: compile the net with `torch.compile`.
+        lr_monitor: the metric that ReduceLROnPlateau follows.
+        lr_frequency: number of intervals between two steps of the scheduler.
+        compile: True compiles the net with `torch.compile`; a string is its `mode`, a mapping its
+            keyword arguments.
     """
 
     def __init__(
         self,
         net: nn.Module,
         loss: nn.Module,
-        metrics: MetricCollection,
+        metrics: MetricCollection | None,
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
         lr_frequency: int = 1,
-        monitor: str = "val/loss",
-        mode: Literal["min", "max"] = "min",
-        compile: bool = False,
+        compile: bool | str | Mapping[str, Any] = False,
     ) -> None:
         super().__init__()
         self.net = net
         self.loss = loss
-        # One of each a stage: validation in the midst of an epoch must not reset training's.
+        # One per stage: a validation within an epoch must not reset the metrics of training.
         self.train_loss, self.val_loss, self.test_loss = (
             MeanMetric(nan_strategy="disable") for _ in range(3)
         )
+        metrics = metrics or MetricCollection({})
         self.train_metrics, self.val_metrics, self.test_metrics = (
             metrics.clone(f"{stage}/") for stage in ("train", "val", "test")
         )
@@ -63,20 +65,20 @@ class LitModule(LightningModule):
             "interval": lr_interval,
             "monitor": lr_monitor,
             "frequency": lr_frequency,
+            "strict": False,  # a run without validation warns that there is no lr_monitor
         }
-        self.monitor, self.mode = monitor, mode
         self.compile_net = compile
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Map the inputs of a batch to what the net makes of them."""
+        """Return the predictions of the net for the inputs of a batch."""
         return self.net(**inputs) if isinstance(inputs, Mapping) else self.net(inputs)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
-        """Return the mean loss `()` of a batch, and add it and the metrics to the epoch's."""
+        """Return the mean loss `()` of a batch and update the metrics of the stage."""
         inputs, targets = batch
         predictions = self(inputs)
         loss = self.loss(predictions, targets)
-        # Once a sample: torchmetrics 1.9 ignores weights where it does not look for NaN.
+        # Once per sample, because MeanMetric ignores weights if nan_strategy is "disable".
         getattr(self, f"{stage}_loss").update(loss.detach().expand(len(targets)))
         getattr(self, f"{stage}_metrics").update(predictions.detach(), targets)
         return loss
@@ -84,7 +86,7 @@ class LitModule(LightningModule):
     def log_epoch(self, stage: Stage) -> None:
         """Log the mean loss and the metrics of an epoch; Lightning then resets them.
 
-        Once an epoch: `self.log` in a step takes as long as the step of a small net itself.
+        Once per epoch, because `self.log` takes as long as a training step of a small net.
         """
         self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=True)
         self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=True)
@@ -94,21 +96,21 @@ class LitModule(LightningModule):
         return self.shared_step(batch, "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch of the validation set."""
+        """Update the validation metrics."""
         self.shared_step(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch of the test set."""
+        """Update the test metrics."""
         self.shared_step(batch, "test")
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
-        """Log the loss of the steps that reach the trackers, and of no others."""
-        every = self.trainer.log_every_n_steps  # ty: ignore[missing-attribute]
+        """Log the loss of the steps at which loggers write."""
+        every = self.trainer.log_every_n_steps
         if every and self.global_step % every == 0:
             self.log("train/loss_step", cast(dict[str, Tensor], outputs)["loss"])
 
     def on_train_epoch_end(self) -> None:
-        """Log the metrics of the training set, over the weights of the whole epoch."""
+        """Log the metrics of the training set, averaged over the epoch."""
         self.log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -120,17 +122,38 @@ class LitModule(LightningModule):
         self.log_epoch("test")
 
     def configure_model(self) -> None:
-        """Compile the net in place: the names in its checkpoints stay the same."""
-        if self.compile_net:
-            self.net.compile()
+        """Compile the net in place, which keeps the names in its checkpoints."""
+        settings, self.compile_net = self.compile_net, False  # called again before the test
+        if settings:
+            keywords = settings if isinstance(settings, Mapping) else {}
+            self.net.compile(**({"mode": settings} if isinstance(settings, str) else keywords))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build optimizer and scheduler from their partials."""
-        optimizer = self.optimizer(self.parameters())
+        """Build the optimizer and the scheduler.
+
+        Raises:
+            ValueError: if the scheduler needs the number of steps of a run that has no end.
+        """
+        optimizer = self.optimizer(self.parameters(), **self.fused_override())
         if self.scheduler is None:
             return optimizer
-        settings = {}
-        if getattr(self.scheduler, "keywords", {}).get("total_steps", 0) is None:
-            settings["total_steps"] = self.trainer.estimated_stepping_batches
-        scheduler = self.scheduler(optimizer, **settings)
+        keywords = getattr(self.scheduler, "keywords", {})
+        counts = [name for name in STEP_COUNTS if keywords.get(name, 0) is None]
+        steps = self.trainer.estimated_stepping_batches if counts else 0
+        if math.isinf(steps):
+            raise ValueError(
+                f"The scheduler's {counts[0]} is the number of steps of the run, which has no end: "
+                "set trainer.max_epochs or trainer.max_steps, or model/scheduler=none"
+            )
+        scheduler = self.scheduler(optimizer, **dict.fromkeys(counts, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.lr_config}}
+
+    def fused_override(self) -> dict[str, bool]:
+        """Return `fused=False` where an optimizer that asks for fused kernels cannot have them.
+
+        Lightning refuses to clip gradients of a fused optimizer under mixed precision.
+        """
+        fused = getattr(self.optimizer, "keywords", {}).get("fused")
+        clips_mixed = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        devices = {parameter.device.type for parameter in self.parameters()}
+        return {"fused": False} if fused and (clips_mixed or devices - FUSED_DEVICES) else {}

@@ -1,222 +1,118 @@
-"""How far a run has come: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Show the progress of a run: a bar on a terminal, and a line at the end of each epoch.
 
+Epochs count from 0, as Lightning's bar, its logged `epoch` and the names of checkpoints do:
+`epoch 2/9` is the third of ten, and its checkpoint is `epoch_002.ckpt`.
+"""
+
+import io
+import logging
+import sys
 import time
-from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.utilities.data import extract_batch_size
+from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import Task, TextColumn
+from rich.text import Text
+
+log = logging.getLogger(__name__)
+
+DRAWINGS_PER_SECOND = 2
+METRICS_SHOWN = 8
 
 
-class TimedProgressBar(ProgressBar):
-    """Show step, loss, samples a second and time left; a line of metrics at the end of each epoch.
+class CurrentStdout(io.TextIOBase):
+    """Standard output as it is at the time of writing: while a bar is shown, the lines above it."""
 
-    A step only looks at the clock. There is a terminal where standard output is one that moves
-    its cursor (`TERM=dumb` does not); colours are Rich's, which obeys `NO_COLOR`.
+    def write(self, text: str) -> int:
+        """Write to it."""
+        return sys.stdout.write(text)
 
-    Args:
-        bar_seconds: between two drawings of the live bar.
-        line_seconds: between two lines where there is no terminal.
+    def flush(self) -> None:
+        """Flush it."""
+        sys.stdout.flush()
+
+
+class StageColumn(TextColumn):
+    """The stage: `Epoch 2/9`. Without the `/-2` that Lightning shows for unbounded epochs."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return Text(task.description.replace("/-2", ""))
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar on a terminal or in a notebook, and everywhere a logged line per epoch.
+
+    In the jobs of a sweep, in log files and in CI there is no bar.
     """
 
-    def __init__(self, bar_seconds: float = 0.25, line_seconds: float = 10) -> None:
-        super().__init__()
-        self.bar_seconds = bar_seconds
-        self.line_seconds = line_seconds
-        self.enabled = True
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        self._due = 0.0
-        self._epoch: int | None = None
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=DRAWINGS_PER_SECOND if can_show_bar() else 0)
+        self._next_drawing = self._epoch_started = 0.0
+        self._epoch: int | None = None  # the one that has no line yet
 
-    def disable(self) -> None:
-        """Show nothing: Lightning calls this on all ranks but the first."""
-        self.enabled = False
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let log messages appear above the bar, not in its middle."""
+        super().setup(trainer, pl_module, stage)
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(CurrentStdout())
 
-    def enable(self) -> None:
-        """Show again what `disable` hid."""
-        self.enabled = True
+    def configure_columns(self, trainer: Trainer) -> list[Any]:
+        """Return the columns of the bar."""
+        return [StageColumn(""), *super().configure_columns(trainer)[1:]]
 
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print above the bar: `self.print` of a LightningModule arrives here."""
-        if not self.enabled:
-            return
-        if self._progress:
-            self._progress.console.print(*args, **kwargs, highlight=False, soft_wrap=True)
-        else:
-            print(*args, **kwargs, flush=True)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
-        self._open()
-        self._epoch = None
-        self._began, self._before = time.monotonic(), _batches_done(trainer, 0)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the metrics of the epoch before, which are complete by now."""
-        self._tell_epoch(trainer)
-        self._epoch = trainer.current_epoch
-        self._epoch_began = self._drawn = time.monotonic()
-        self._drawn_idx = -1
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return the metrics on the bar: without the version of a logger, which says nothing."""
+        metrics: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
+        metrics.pop("v_num", None)
+        return metrics
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw, if it is time."""
-        now = time.monotonic()
-        if now < self._due or not self.enabled:
-            return
-        size = (extract_batch_size(batch) or 1) * trainer.world_size
-        rate = (batch_idx - self._drawn_idx) * size / (now - self._drawn)
-        self._drawn, self._drawn_idx = now, batch_idx
-        total = trainer.num_training_batches  # inf if nobody knows
-        facts = [_loss(outputs), f"{rate:,.0f} samples/s", self._time_left(trainer, batch_idx, now)]
-        self._draw(_epoch(trainer, trainer.current_epoch), batch_idx + 1, total, facts)
+        """Update the bar when it is time: reading a metric makes a GPU wait."""
+        if self.is_enabled and (time.monotonic() >= self._next_drawing or trainer.is_last_batch):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            self._next_drawing = time.monotonic() + 1 / DRAWINGS_PER_SECOND
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Draw, if it is time."""
-        if trainer.sanity_checking:
-            return
-        self._draw_evaluation("validation", batch_idx, trainer.num_val_batches, dataloader_idx)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Draw, if it is time."""
-        self._draw_evaluation("test", batch_idx, trainer.num_test_batches, dataloader_idx)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Draw, if it is time."""
-        self._draw_evaluation("predict", batch_idx, trainer.num_predict_batches, dataloader_idx)
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch before, whose metrics are complete only now."""
+        self._log_epoch(trainer)
+        self._epoch, self._epoch_started = trainer.current_epoch, time.monotonic()
+        super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the metrics of the last epoch, and close the bar."""
-        self._tell_epoch(trainer)
-        self._close()
+        """Log the last epoch."""
+        self._log_epoch(trainer)
+        super().on_train_end(trainer, pl_module)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
-        self._open()
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
-        self._close()
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
-        self._open()
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
-        self._close()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Close the bar, so that the terminal is as it was."""
-        self._close()
-
-    def _open(self) -> None:
-        console = Console()
-        if self.enabled and console.is_terminal and not console.is_dumb_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[facts]}"),
-                console=console,
-                auto_refresh=False,  # a thread that draws would take its time from the training
-                transient=True,
-            )
-            self._task = self._progress.add_task("", total=None, facts="")
-            self._progress.start()
-        self._due = time.monotonic() + (self.bar_seconds if self._progress else self.line_seconds)
-
-    def _close(self) -> None:
-        if self._progress:
-            self._progress.stop()
-        self._progress = None
-
-    def _draw(self, stage: str, step: int, total: float, facts: list[str]) -> None:
-        known = total != float("inf")
-        counted = f"step {step:,}/{total:,}" if known else f"step {step:,}"
-        text = "  ".join(filter(None, [counted, *facts]))
-        if self._progress:
-            self._progress.update(
-                self._task,
-                description=stage,
-                completed=step,
-                total=total if known else None,
-                facts=text,
-            )
-            self._progress.refresh()
-            self._due = time.monotonic() + self.bar_seconds
-        else:
-            print(f"{stage}  {text}", flush=True)
-            self._due = time.monotonic() + self.line_seconds
-
-    def _draw_evaluation(
-        self, stage: str, batch_idx: int, totals: list[int | float], dataloader_idx: int
-    ) -> None:
-        if self.enabled and time.monotonic() >= self._due:
-            self._draw(stage, batch_idx + 1, totals[dataloader_idx], [])
-
-    def _tell_epoch(self, trainer: Trainer) -> None:
-        if self._epoch is None:
+    def _log_epoch(self, trainer: Trainer) -> None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is None or not trainer.is_global_zero:
             return
-        seconds = time.monotonic() - self._epoch_began
-        metrics = {
-            name: value
-            for name, value in trainer.progress_bar_metrics.items()
-            if isinstance(value, float)
-        }
-        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        self.print(f"{_epoch(trainer, self._epoch)}  {text}  {seconds:.1f} s")
-
-    def _time_left(self, trainer: Trainer, batch_idx: int, now: float) -> str:
-        total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
-        done = _batches_done(trainer, batch_idx + 1)
-        if total == float("inf") or done <= self._before:
-            return ""
-        seconds = (now - self._began) * (total - done) / (done - self._before)
-        return f"{timedelta(seconds=round(max(seconds, 0)))} left"
+        validated = (epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        values = trainer.callback_metrics
+        metrics = [
+            f"{name} {value:.4g}"
+            for name, value in values.items()
+            if name.rpartition("_")[0] not in values  # such as `train/loss_step`
+            and (validated or not name.startswith("val"))  # else it is an older epoch's
+        ]
+        total = trainer.max_epochs or -1
+        last = f"/{total - 1}" if total > 0 else ""
+        text = "  ".join(metrics[:METRICS_SHOWN])
+        seconds = time.monotonic() - self._epoch_started
+        log.info("epoch %d%s: %s (%.1f s)", epoch, last, text, seconds)
 
 
-def _batches_done(trainer: Trainer, in_epoch: int) -> float:
-    batches = trainer.num_training_batches
-    return in_epoch if batches == float("inf") else trainer.current_epoch * batches + in_epoch
-
-
-def _epoch(trainer: Trainer, index: int) -> str:
-    last = trainer.max_epochs
-    return f"epoch {index + 1}/{last}" if last and last > 0 else f"epoch {index + 1}"
-
-
-def _loss(outputs: Any) -> str:
-    loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
-    return "" if loss is None else f"loss {float(loss):.4f}"
+def can_show_bar() -> bool:
+    """Return whether standard output can redraw lines, and no other job of a sweep writes to it."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return False
+    console = Console()
+    return console.is_jupyter or (sys.stdout.isatty() and console.is_interactive)

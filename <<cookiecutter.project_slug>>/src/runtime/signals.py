@@ -1,127 +1,84 @@
-"""Ctrl-C, SIGTERM and SIGUSR1: a checkpoint first, then the end, with a code that tells.
+"""Ctrl-C, SIGTERM and SIGUSR1: write a checkpoint first, then end with a telling exit code.
 
-Batch systems send SIGTERM or SIGUSR1 some seconds before they kill a job.
+Batch systems send SIGTERM or SIGUSR1 some seconds before they kill a job. During training the
+signal waits for `LastCheckpoint`, which calls `raise_if_received` once its file is written; a
+second signal, or one at another time, ends the run at once.
 """
 
 import os
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
-# SIGUSR1 ends with SIGTERM's code: both mean that somebody asked the run to go.
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143}
 
 
 class Interrupted(SystemExit):
-    """A signal asked the run to end; its `code` is the exit code of the process."""
+    """A signal asked the run to end; `code` is the exit code of the process."""
 
     def __init__(self, name: str) -> None:
         super().__init__(EXIT_CODES[name])
         self.name = name
 
     def __str__(self) -> str:
-        """The signal's name."""
+        """Return the signal's name."""
         return self.name
 
 
-class Signals:
-    """What was received, and whether it can wait: for the next checkpoint, say."""
+class SignalState:
+    """The signal that was received, and whether somebody will act on it soon."""
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self.wait = False  # set by who will call `end_if_asked`
-        self.former: dict[int, Any] = {}  # handlers, by the number of their signal
+        self.is_deferred = False  # set while training; then `raise_if_received` is called
+        self.handled: list[int] = []
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Raise `Interrupted`; or, the first time, let it wait if it can."""
+        """Note a deferred signal; raise `Interrupted` for any other."""
         name = signal.Signals(number).name
-        first, self.received = self.received is None, name
-        if self.wait and first:
-            # Not the logger: the signal may have come while that was writing.
-            os.write(2, f"\n{name}: ends as soon as it can; once more: at once\n".encode())
+        is_first, self.received = self.received is None, name
+        if self.is_deferred and is_first:
+            # Not through a logger, which the signal may have interrupted.
+            os.write(2, f"\n{name}: writing a checkpoint first; repeat to end now\n".encode())
             return
         raise Interrupted(name)
 
-    def end_if_asked(self) -> None:
-        """Raise `Interrupted` if a signal came that waits, or whose exception was lost.
 
-        Python drops those that arise in a `__del__`, say, and there is code that catches all.
-        """
-        if self.received:
-            raise Interrupted(self.received)
-
-    def install(self) -> None:
-        """Take over what `handled` took on, which Lightning takes for itself in `fit`."""
-        for number in self.former:
-            signal.signal(number, self.handle)
+state = SignalState()
 
 
-current = Signals()
+def install() -> None:
+    """Handle the signals, unless somebody else, such as a cluster's launcher, already does."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python allows handlers there only: a run in a thread of a notebook goes without
+    default = (signal.SIG_DFL, signal.default_int_handler, state.handle)
+    for name in EXIT_CODES:
+        number = getattr(signal, name, None)  # Windows has no SIGUSR1
+        if number is not None and signal.getsignal(number) in default:
+            signal.signal(number, state.handle)
+            state.handled.append(number)
+
+
+def reinstall() -> None:
+    """Take the signals back from Lightning, which handles SIGTERM itself once `fit` begins."""
+    if threading.current_thread() is threading.main_thread():
+        for number in state.handled:
+            signal.signal(number, state.handle)
+
+
+def raise_if_received() -> None:
+    """Raise `Interrupted` if a signal is waiting."""
+    if state.received:
+        raise Interrupted(state.received)
 
 
 def _leave_to_parent() -> None:
-    # Ctrl-C and the signals of a batch system go to the workers of a dataloader as well. Those
-    # that died of them would take the run with them, before its checkpoint.
-    for number in current.former:
-        if number != signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)
-        elif hasattr(signal, "sigwaitinfo"):  # torch sets a handler: it must not come to that
-            signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-            threading.Thread(target=_end_if_parent_says_so, daemon=True).start()
-
-
-def _end_if_parent_says_so() -> None:
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
-        pass
-    os._exit(0)
+    # Ctrl-C reaches the workers of a data loader as well: if they died of it, so would the run,
+    # before its checkpoint is written.
+    for number in state.handled:
+        is_sigterm = number == signal.SIGTERM
+        signal.signal(number, signal.SIG_DFL if is_sigterm else signal.SIG_IGN)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
-
-
-@contextmanager
-def handled() -> Generator[None]:
-    """Handle the signals inside the `with`, then put the former handlers back.
-
-    A handler that somebody else put there, such as a launcher on a cluster, stays. One such `with`
-    may stand inside another: the signals of a process, and those of a run in it.
-    """
-    numbers = [getattr(signal, name) for name in EXIT_CODES if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []  # Python allows no handlers there
-    free = (signal.SIG_DFL, signal.default_int_handler, current.handle)
-    former = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in free}
-    outer, current.former = current.former, former
-    current.wait = False
-    if not outer:
-        current.received = None
-    current.install()
-    try:
-        current.end_if_asked()
-        yield
-        current.end_if_asked()
-    except SystemExit:  # which may be Lightning's own for SIGTERM
-        current.end_if_asked()
-        raise
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-        current.former = outer
-
-
-@contextmanager
-def deferred() -> Generator[None]:
-    """Let a signal wait until the end of the `with`, or until `handled` begins inside it.
-
-    For imports: an exception that comes amid those of torch or NumPy can abort the process.
-    """
-    current.wait = True
-    try:
-        yield
-    finally:
-        current.wait = False
-    current.end_if_asked()

@@ -1,1 +1,1 @@
-"""Networks: plain `torch.nn.Module`s."""
+"""Networks: plain `nn.Module`, without training code."""

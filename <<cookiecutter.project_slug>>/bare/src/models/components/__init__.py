@@ -1,1 +1,0 @@
-"""Networks: plain `torch.nn.Module`s."""

@@ -1,0 +1,81 @@
+"""Report a training loss that is NaN or infinite."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from src.callbacks.failsafe import disable_on_error
+
+log = logging.getLogger(__name__)
+
+
+class FiniteLoss(Callback):
+    """Warn once, or end the run, when the training loss is NaN or infinite.
+
+    The losses are tested on their device. The host reads the result, which waits for the device,
+    only every `trainer.log_every_n_steps`, at the end of an epoch and before a checkpoint.
+
+    Args:
+        stop: end the run with a ValueError, before a checkpoint is written; else warn.
+    """
+
+    def __init__(self, stop: bool = False) -> None:
+        self.stop = stop
+        self.first_step = 0  # of the steps that were not read yet
+        self.failed: Tensor | None = None  # whether one of their losses was not finite
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count at the first step of this process."""
+        self.first_step = trainer.global_step
+
+    @disable_on_error
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
+        """Test a loss without waiting for the device."""
+        failed = ~torch.isfinite(loss.detach()).all()
+        self.failed = failed if self.failed is None else self.failed | failed
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Read the result at the steps at which loggers write."""
+        every = trainer.log_every_n_steps
+        if every and (batch_idx + 1) % every == 0:
+            self.read_result(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the result at the end of an epoch."""
+        self.read_result(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Read the result before a checkpoint is written."""
+        self.read_result(trainer)
+
+    def read_result(self, trainer: Trainer) -> None:
+        """Report the losses since the last call.
+
+        Raises:
+            ValueError: if one was not finite and `stop` is set.
+        """
+        if self.failed is None or getattr(self, "disabled", False):
+            return
+        failed, self.failed = bool(self.failed), None
+        first, self.first_step = self.first_step, trainer.global_step
+        if self.stop and trainer.world_size > 1:  # all processes stop together
+            failed = trainer.strategy.reduce_boolean_decision(failed, all=False)
+        if not failed:
+            return
+        message = (
+            f"The loss became NaN or infinite between steps {first} and {trainer.global_step}. "
+            "Try a lower model.optimizer.lr or trainer.gradient_clip_val=1"
+        )
+        if self.stop:
+            raise ValueError(message)
+        log.warning("%s (callbacks.finite_loss.stop=true ends such a run)", message)
+        self.disabled = True  # one warning

@@ -1,0 +1,171 @@
+"""The configuration inside a checkpoint: what it may call, and what is rebuilt from it.
+
+The project's own YAML is as trusted as its code. A checkpoint may come from somebody else: of its
+configuration only the nodes `data` and `model` are built, from targets that the project's own YAML
+names, or from classes of a few bases in a few packages. Functions and methods are refused: many
+of them read pickles or write files.
+"""
+
+import inspect
+import re
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint
+from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, instantiate
+from src.runtime.resume import find_checkpoint
+
+PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning")
+OWN_PACKAGES = ("src.data", "src.models")
+BASES = (
+    "torch.nn.Module",
+    "torch.optim.Optimizer",
+    "torch.optim.lr_scheduler.LRScheduler",
+    "torchmetrics.Metric",
+    "lightning.pytorch.LightningModule",
+    "lightning.pytorch.LightningDataModule",
+    "torchvision.transforms.v2.Transform",
+)
+ENVIRONMENT_VARIABLE = re.compile(r"\$\{oc\.env:[^${}]*\}")  # the one interpolation that is kept
+
+
+def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
+    """Return `cfg` with the file, and the data, model and precision, of its checkpoint filled in.
+
+    What `cfg` has of its own stays.
+
+    Raises:
+        ConfigError: if there is no such checkpoint, or its configuration cannot be used.
+    """
+    # Lightning misses the callbacks of the training, which only a resumed training needs.
+    warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+    cfg = cfg.copy()
+    cfg.ckpt_path = str(find_checkpoint(cfg.ckpt_path, cfg.paths.log_dir))
+    if cfg.get("model"):
+        return cfg
+    nodes = OmegaConf.create(read_trusted_config(cfg.ckpt_path))
+    with open_dict(cfg):
+        for key in ("data", "model"):
+            cfg[key] = cfg.get(key) or nodes.get(key)
+        cfg.trainer = OmegaConf.merge(nodes.get("trainer", {}), cfg.get("trainer") or {})
+    return cfg
+
+
+def load_model(path: str | Path) -> LightningModule:
+    """Rebuild the model of a checkpoint, in evaluation mode, from nothing but the file.
+
+    Args:
+        path: the file, the folder of a run (its best checkpoint), or `best` or `last` of the
+            newest run.
+
+    Raises:
+        ConfigError: if there is no such checkpoint, or it cannot be used.
+    """
+    file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
+    checkpoint = read_checkpoint(file)
+    model = instantiate(OmegaConf.create(trusted_config(checkpoint, file)["model"]))
+    if not isinstance(model, LightningModule):
+        raise ConfigError(f"{file}: its model is a {type(model).__name__}, no LightningModule")
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
+    return model.eval()
+
+
+def trusted_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return the nodes `data` and `model` of a checkpoint's configuration, and the precision.
+
+    Raises:
+        ConfigError: if there is no configuration, or it would call what is not trusted.
+    """
+    config = checkpoint.get(CONFIG_KEY)
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise ConfigError(
+            f"{path} holds no configuration: it was not written by this project. "
+            "To start from its weights: python src/train.py init_from=PATH"
+        )
+    nodes = {key: config[key] for key in ("data", "model") if config.get(key) is not None}
+    for key, node in nodes.items():
+        check_trusted(node, key)
+    precision = (config.get("trainer") or {}).get("precision")
+    if isinstance(precision, (str, int)):
+        nodes["trainer"] = {"precision": precision}
+    return without_interpolations(nodes)
+
+
+def read_trusted_config(path: str | Path) -> dict[str, Any]:
+    """Return the trusted part of the configuration inside a checkpoint file.
+
+    Raises:
+        ConfigError: if the file cannot be read, or its configuration may not be used.
+    """
+    return trusted_config(read_checkpoint(path), path)
+
+
+def check_trusted(node: Any, key: str) -> None:
+    """Check every `_target_` in a node of a checkpoint's configuration, at any depth.
+
+    Raises:
+        ConfigError: naming the first target that may not be called, and how to allow it.
+    """
+    if isinstance(node, dict):
+        if "_target_" in node and not _is_trusted(node["_target_"]):
+            raise ConfigError(
+                f"{key}._target_={node['_target_']} in the checkpoint's configuration may not be "
+                "called: it is no class of torch, torchvision, torchmetrics, lightning, src.data "
+                "or src.models that builds models or data. Nothing was run. If you trust it, name "
+                f"it in a file of configs/, as in\n    _target_: {node['_target_']}"
+            )
+        for name, child in node.items():
+            check_trusted(child, f"{key}.{name}")
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            check_trusted(child, f"{key}[{index}]")
+
+
+def without_interpolations(node: Any) -> Any:
+    """Return a copy in which `${...}` is text, except for environment variables."""
+    if isinstance(node, dict):
+        return {key: without_interpolations(child) for key, child in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [without_interpolations(child) for child in node]
+    if isinstance(node, str) and not ENVIRONMENT_VARIABLE.fullmatch(node):
+        # A backslash before it would escape the escape: each is doubled.
+        return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", node)
+    return node
+
+
+@cache
+def targets_of_own_files() -> frozenset[str]:
+    """Return the targets that the project's own YAML files name."""
+    pattern = re.compile(r"^\s*(?:-\s+)?_target_:\s*([\w.]+)", re.MULTILINE)
+    files = CONFIGS.rglob("*.yaml")
+    return frozenset(
+        name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))
+    )
+
+
+def _is_trusted(target: Any) -> bool:
+    if not isinstance(target, str):
+        return False
+    if target in targets_of_own_files():
+        return True
+    if not _is_inside(target, (*PACKAGES, *OWN_PACKAGES)):  # before anything is imported
+        return False
+    try:
+        found = get_object(target)
+        bases = tuple(get_object(base) for base in BASES)
+    except Exception:  # whatever the import of a module raises
+        return False
+    # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.
+    is_class = inspect.isclass(found) and issubclass(found, bases)
+    return is_class and _is_inside(found.__module__, (*PACKAGES, *OWN_PACKAGES))
+
+
+def _is_inside(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)

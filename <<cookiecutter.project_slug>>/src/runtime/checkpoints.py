@@ -1,0 +1,177 @@
+"""Checkpoint files: plain data with the run's configuration, written whole or not at all."""
+
+import dataclasses
+import datetime
+import enum
+import io
+import logging
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from omegaconf import Container, OmegaConf
+from torch import Tensor
+
+from src.runtime.files import atomic_file
+from src.runtime.project import ConfigError
+from src.runtime.run_folder import Claim
+
+log = logging.getLogger(__name__)
+
+CONFIG_KEY = "config"
+PLAIN = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
+LEFT_OUT = object()
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints that `torch.load(weights_only=True)` reads, with the configuration.
+
+    What is not plain data is converted or left out, and reported once.
+
+    Args:
+        config: the run's configuration, plain data; stored under `config`.
+        claim: of the run folder; a run that has lost it writes nothing.
+    """
+
+    def __init__(self, config: dict[str, Any], claim: Claim | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.claim = claim
+        self._reported: set[str] = set()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint. A file that cannot be written is reported, and training goes on.
+
+        Raises:
+            ConfigError: if another process has taken over the run.
+        """
+        if self.claim is not None and self.claim.lost():
+            raise ConfigError(f"{path} is not written: another process has taken over this run")
+        plain: dict[str, Any] = to_plain_data(checkpoint, self._report)
+        if "state_dict" in checkpoint:  # else bare weights, which `ddp_spawn` hands back
+            plain[CONFIG_KEY] = self.config
+        if "://" in str(path):  # a remote store: no renaming there
+            super().save_checkpoint(plain, path, storage_options)
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as file:
+                torch.save(plain, file)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            log.error("%s was not written (%s); the checkpoint before it is whole", path, error)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint as `read_checkpoint` does."""
+        return read_checkpoint(path, map_location)
+
+    def _report(self, key: str, what: str) -> None:
+        if key not in self._reported:
+            self._reported.add(key)
+            log.warning("Checkpoint: %s %s", key, what)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the claim, whose heartbeat thread stays with the main process."""
+        return self.__dict__ | {"claim": None}
+
+
+def to_plain_data(value: Any, report: Callable[[str, str], None], key: str = "") -> Any:
+    """Return `value` as plain data: what `torch.load(weights_only=True)` reads.
+
+    Args:
+        value: anything; mappings and sequences are converted at any depth.
+        report: called with the key of what is left out, and a sentence about it.
+        key: where `value` stands.
+    """
+    if isinstance(value, Container):
+        value = OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _from_numpy(value)
+    if isinstance(value, enum.Enum):
+        return to_plain_data(value.value, report, key)
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if type(value) in PLAIN or isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        pairs = ((k, to_plain_data(v, report, f"{key}.{k}".lstrip("."))) for k, v in value.items())
+        kept = {to_plain_data(k, report, key): v for k, v in pairs if v is not LEFT_OUT}
+        return OrderedDict(kept) if isinstance(value, OrderedDict) else kept
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [to_plain_data(v, report, f"{key}[{i}]") for i, v in enumerate(value)]
+        items = [item for item in items if item is not LEFT_OUT]
+        return tuple(items) if isinstance(value, tuple) else items
+    if _loads(value):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_plain_data(dataclasses.asdict(value), report, key)
+    name = type(value).__name__
+    report(key, f"is left out: a {name} is no plain data, and could not be read back safely")
+    return LEFT_OUT if key else None
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint; no code that it may hold is run.
+
+    Raises:
+        ConfigError: if there is no such file, it is damaged, or it holds more than plain data.
+    """
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist: give the path of a .ckpt file") from error
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"{path} is damaged, or holds more than plain data; nothing in it was run: "
+            f"{_first_line(error)}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged: {_first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
+    return content
+
+
+def is_readable(path: str | Path) -> bool:
+    """Return whether a checkpoint can be read, without reading its tensors."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a damaged file raises
+        log.warning("%s cannot be read (%s)", path, _first_line(error))
+        return False
+    return os.path.getsize(path) > 0
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _from_numpy(value: np.generic | np.ndarray) -> Any:
+    if isinstance(value, np.generic) or value.dtype.kind not in "biufc":
+        return value.tolist()
+    return torch.from_numpy(np.ascontiguousarray(value))
+
+
+def _loads(value: Any) -> bool:
+    """Return whether `value` can be saved and read back as plain data."""
+    try:
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except Exception:  # whatever its own pickling raises
+        return False
+    return True

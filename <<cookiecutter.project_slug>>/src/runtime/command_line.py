@@ -1,0 +1,219 @@
+"""The command line of a verb: Hydra's, with a user's mistakes reported in one line.
+
+    @verb("train")
+    def main(cfg: DictConfig) -> None: ...
+
+Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
+"""
+
+import contextlib
+import functools
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.runtime import check, distributed, overrides, run_folder, signals, suggestions, sweeps
+from src.runtime.overrides import compose
+from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, ConfigError, prepare_environment
+from src.runtime.schema import register_schemas
+from src.runtime.sweeps import optimized_value as optimized_metric
+
+__all__ = ["compose", "optimized_metric", "state", "verb"]
+
+prepare_environment()
+run_folder.register_resolvers()
+sweeps.register_resolvers()
+register_schemas()
+log = logging.getLogger(__name__)
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+# What a wrong value of the user's leads to, if it is raised before a batch has passed.
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
+
+Prepare = Callable[[list[str]], list[str]]
+
+
+@dataclass
+class CommandState:
+    """How far this process has come."""
+
+    job_entered: bool = False  # Hydra has called the verb's function
+    training_started: bool = False  # a batch has passed: errors now keep their traceback
+
+
+state = CommandState()
+
+
+@dataclass
+class Job:
+    """What Hydra calls with the configuration of a run, or of each job of a sweep.
+
+    Args:
+        function: the verb's.
+        config_name: of the verb.
+        shows_traceback: whether the user has set `HYDRA_FULL_ERROR=1`.
+    """
+
+    function: Callable[[DictConfig], Any]
+    config_name: str
+    shows_traceback: bool
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Check the configuration and run; a finished job of a sweep returns its stored result."""
+        state.job_entered, state.training_started = True, False
+        try:
+            with _full_error(self.shows_traceback):  # processes that the job starts inherit it
+                is_finished, result = sweeps.finished_job_result(cfg)
+                if is_finished:
+                    return result
+                if not self.shows_traceback:  # else one wants to see the library's own error
+                    self.check(cfg)
+                return self.function(cfg)
+        except Exception as error:
+            if self.shows_traceback or not _is_mistake(error, state.training_started):
+                raise
+            text = suggestions.explain(error, self.config_name)
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                _fail(text)
+            log.error("%s", text)
+            raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended
+
+    def check(self, cfg: DictConfig) -> None:
+        """Raise ConfigError for what cannot run, if possible before torch is imported."""
+        for problem in (*check.quick_problems(cfg), *check.missing_packages(cfg)):
+            raise ConfigError(problem)
+        # Data and model out of a checkpoint are not trusted: build.py decides what to import.
+        parts = check.PARTS if self.config_name == "train" else check.PARTS[2:]
+        if problems := check.configuration_problems(cfg, parts):
+            more = f" (and {len(problems) - 1} more: python src/check.py)" if problems[1:] else ""
+            raise ConfigError(problems[0] + more)
+
+
+def verb(
+    config_name: str, prepare: Prepare = list
+) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Decorate the function of a verb; it then runs on the configuration that was typed.
+
+    Args:
+        config_name: the file in `configs/`.
+        prepare: gets the command line, and returns what Hydra reads in its place.
+    """
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def main() -> None:
+            job = Job(function, config_name, os.environ.get(FULL_ERROR) == "1")
+            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(job)
+            script, *argv = typed = sys.argv
+            state.job_entered = False
+            try:
+                with _full_error(True):
+                    if {"-h", "--help"} & set(argv):
+                        print_help(config_name, str(sys.modules[function.__module__].__doc__))
+                    elif {"-sc", "--shell-completion"} & set(argv):
+                        print_completions(config_name, run)
+                    else:
+                        argv = _prepared(argv, prepare)
+                        sys.argv = [script, *argv]
+                        run()
+            except Exception as error:
+                if job.shows_traceback or not _is_mistake(error, state.job_entered):
+                    raise
+                _fail(suggestions.explain(error, config_name, argv))
+            finally:
+                sys.argv = typed
+
+        return main
+
+    return decorate
+
+
+def print_help(config_name: str, docstring: str) -> None:
+    """Print the docstring of a verb, and the groups of its configuration with their choices."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
+    print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
+    for name, choices in overrides.groups_of_command(config_name).items():
+        line = f"  {name + '=':<18} {', '.join(choices)}"
+        print(textwrap.fill(line, 100, subsequent_indent=" " * 21))
+    print("\n--cfg job prints the configuration, --info defaults its files, -m runs a sweep.")
+    print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
+
+
+def print_completions(config_name: str, run_hydra: Callable[[], Any]) -> None:
+    """Print what a shell asks for: Hydra's own answer, with groups as they are typed here."""
+    if "COMP_LINE" not in os.environ:  # the shell's script is asked for
+        return run_hydra()
+    *typed, word = os.environ["COMP_LINE"].split(" ")
+    groups = overrides.groups_of_command(config_name)
+    group = word.partition("=")[0]
+    found = [f"{group}={choice}" for choice in groups.get(group, ())]
+    if not found or "=" not in word:
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()) as printed:
+            line = [*typed[:2], *overrides.normalised_overrides(typed[2:]), word]
+            os.environ["COMP_LINE"] = " ".join(line)
+            run_hydra()  # raises on what is not typed completely
+        folders = {folder.split("/")[0] for folder in overrides.choices_by_group()} - {"hydra"}
+        hydras = [a for a in printed.getvalue().split() if re.split("[/=]", a)[0] not in folders]
+        found = [*(f"{name}=" for name in groups), *hydras]
+    print("\n".join(sorted(answer for answer in found if answer.startswith(word))))
+
+
+def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
+    """Return what Hydra reads in place of the command line that was typed."""
+    signals.install()
+    given = overrides.normalised_overrides(argv)
+    if overrides.INFO_FLAGS & set(argv):
+        return given
+    is_search = any(argument.startswith("search=") for argument in argv)
+    if is_search and not {"-m", "--multirun"} & set(argv):
+        raise ConfigError("a search is a sweep. Type -m as well")
+    return distributed.arguments_of_this_rank(prepare(given))
+
+
+def _is_mistake(error: BaseException, has_started: bool) -> bool:
+    """Return whether an error is the user's, so that one line tells all.
+
+    Args:
+        error: what was raised.
+        has_started: whether code has run whose errors need a traceback.
+    """
+    lightning = sys.modules.get("lightning.pytorch.utilities.exceptions")
+    misconfiguration = getattr(lightning, "MisconfigurationException", ConfigError)
+    if isinstance(error, ConfigError | misconfiguration):
+        return True
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
+        return False
+    return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"Error: {text}", file=sys.stderr)
+    sys.exit(1)
+
+
+@contextlib.contextmanager
+def _full_error(wanted: bool) -> Generator[None]:
+    """Make Hydra raise errors instead of printing them, or not, inside the `with`."""
+    before = os.environ.get(FULL_ERROR, "0")
+    os.environ[FULL_ERROR] = "1" if wanted else "0"
+    try:
+        yield
+    finally:
+        os.environ[FULL_ERROR] = before

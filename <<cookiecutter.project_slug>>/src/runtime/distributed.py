@@ -1,0 +1,136 @@
+"""Several processes of one run: which one this is, and one command a job in a sweep.
+
+Lightning, torchrun and srun each start the same command once a process. Rank 0 owns the run
+folder; the others share it and write neither log nor `.hydra`. Imports no torch.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.runtime.project import ConfigError, quoted
+from src.runtime.run_folder import read_run
+from src.runtime.signals import Interrupted
+
+LAUNCHER_VARIABLES = ("SLURM_", "TORCHELASTIC_", "PMI_", "OMPI_")
+RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def is_started_by_launcher() -> bool:
+    """Return whether torchrun or srun started this process as one of several."""
+    tasks = int(os.environ.get("SLURM_NTASKS", 1))
+    under_srun = tasks > 1 and "SLURM_PROCID" in os.environ and "SLURM_STEP_ID" in os.environ
+    return "TORCHELASTIC_RUN_ID" in os.environ or under_srun
+
+
+def global_rank() -> int:
+    """Return the rank of this process among those of its run, before torch is imported."""
+    if is_started_by_launcher():
+        return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
+    return int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("NODE_RANK", 0))
+
+
+def is_child() -> bool:
+    """Return whether rank 0 started this process by repeating its own command line."""
+    return global_rank() > 0 and not is_started_by_launcher()
+
+
+def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
+    """Return the command line with what ranks other than 0 need to leave rank 0's files alone.
+
+    Raises:
+        ConfigError: for a sweep under torchrun or srun, where every process would run all of it.
+    """
+    if is_started_by_launcher() and {"-m", "--multirun"} & set(argv):
+        raise ConfigError(
+            "a sweep cannot run under torchrun or srun: each process would run all of its jobs. "
+            "Start it with python; each job starts its own processes (trainer=ddp)"
+        )
+    if global_rank() == 0:
+        return list(argv)
+    if is_child():
+        _end_with_parent()
+        return list(argv)  # Lightning added what is needed
+    return [*argv, "hydra.output_subdir=null", "hydra.job.name=rank"]
+
+
+def quiet_other_ranks() -> None:
+    """Let ranks other than 0 print warnings only, and write no log file."""
+    if global_rank() == 0:
+        return
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler):
+            root.removeHandler(handler)
+        else:
+            handler.setLevel(logging.WARNING)
+
+
+def needs_own_command(cfg: DictConfig) -> bool:
+    """Return whether this is a job of a sweep whose trainer would start further processes.
+
+    Lightning starts them by repeating the command line: in a sweep, the whole sweep.
+    """
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    keys = ("accelerator", "devices", "strategy", "num_nodes")
+    devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}
+    if str(devices.get("devices")) == "1" and devices.get("num_nodes", 1) == 1:
+        return False
+    from lightning.pytorch import Trainer  # what `auto` means is known once a trainer is built
+
+    off = {f"enable_{name}": False for name in ("checkpointing", "progress_bar", "model_summary")}
+    trainer = Trainer(**devices, **off, logger=False)
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return trainer.world_size > 1 and not getattr(environment, "creates_processes_externally", True)
+
+
+def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
+    """Run this job of a sweep as a command of its own, in its folder, and return its metrics.
+
+    Raises:
+        ConfigError: if it failed; its folder says why.
+        Interrupted: if a signal ended it.
+    """
+    hydra = HydraConfig.get()
+    run_dir = Path(hydra.runtime.output_dir)
+    overrides = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
+    script = Path(sys.argv[0]).resolve()
+    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted(run_dir)}"]
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(LAUNCHER_VARIABLES) and name not in RANK_VARIABLES
+    }
+    process = subprocess.Popen(command, env=environment, cwd=hydra.runtime.cwd)
+    try:
+        code = process.wait()
+    except (Interrupted, KeyboardInterrupt):
+        process.terminate()  # it writes a checkpoint first
+        process.wait()
+        raise
+    record = read_run(run_dir) or {}
+    if code != 0:
+        raise ConfigError(f"the job in {run_dir} ended with code {code}: {record.get('error')}")
+    return record.get("metrics", {})
+
+
+def _end_with_parent() -> None:
+    """End this process once rank 0 is gone; else it would wait for it in a collective forever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -1,1 +1,0 @@
-"""Lightning's training loop, less what has no effect: small things that add up in a step."""

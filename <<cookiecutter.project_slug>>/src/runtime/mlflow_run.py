@@ -1,0 +1,294 @@
+"""Bring one run folder to MLflow: what it has not received, however often this is repeated.
+
+A run writes `mlflow.json` (store, parameters, tags) and `metrics.jsonl`, and needs neither MLflow
+nor a network for it. How far they were sent is in `mlflow_state.json`. Nothing arrives twice: of
+metrics that agree in name, step, time and value MLflow keeps one, the rest replaces itself, and a
+run is looked for by its key before it is created.
+"""
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from src.runtime.files import read_json, write_json
+from src.runtime.run_folder import RECORD, active_owner, read_run
+
+DESCRIPTION, STATE, METRICS = "mlflow.json", "mlflow_state.json", "metrics.jsonl"
+STATUSES = {"running": "RUNNING", "failed": "FAILED", "killed": "KILLED", "finished": "FINISHED"}
+REJECTED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+PORTION = 500  # metrics in a request; MLflow takes 1,000
+LONGEST_NAME = 250
+
+
+class Upload:
+    """The upload of one run.
+
+    Args:
+        run_dir: folder of the run.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.record: dict[str, Any] = {}  # run.json
+        self.description: dict[str, Any] = {}  # mlflow.json, once MLflow has it
+        self.state: dict[str, Any] = {}
+        self.mlflow: Any = None
+        self.client: Any = None
+
+    def is_running(self) -> bool:
+        """Return whether the run has not ended yet."""
+        status = "running" if active_owner(self.run_dir) else "killed"
+        self.record = read_run(self.run_dir) or {"status": status}
+        return self.record["status"] == "running"
+
+    def send(self) -> bool:
+        """Send what MLflow has not received; return whether the run has ended and all arrived.
+
+        Raises:
+            Exception: whatever keeps MLflow from answering. Nothing is lost: call again.
+        """
+        # Read first: what is written from now on is sent the next time.
+        current, is_running = fingerprint(self.run_dir), self.is_running()
+        try:
+            self._open()
+            self._send_rows()
+            if not is_running:
+                self._set_status(self.state["run_id"], self.record["status"])
+            self._send_files(is_running)
+        except Exception as error:
+            self.description = {}  # look for the store and the run again
+            reason = without_password(str(error)).partition("\n")[0]
+            self._save(error=reason or type(error).__name__)
+            raise
+        self._save(error=None, delivered=None if is_running else current)
+        return not is_running
+
+    def _open(self) -> None:
+        """Find or create the run, and send its parameters and tags."""
+        about = read_json(self.run_dir / DESCRIPTION)
+        if about == self.description:
+            return
+        import mlflow  # takes seconds
+
+        uri, name = about["tracking_uri"], about["experiment_name"]
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.mlflow, self.client = mlflow, mlflow.MlflowClient(with_password(uri))
+        experiment = self.client.get_experiment_by_name(name)
+        experiment_id = (
+            experiment.experiment_id
+            if experiment
+            else self.client.create_experiment(name, about["artifact_location"])
+        )
+        found = {"uri": uri, "experiment_id": experiment_id}
+        found["run_id"] = self._run_id(experiment_id, about)
+        self.state = read_json(self.run_dir / STATE)
+        if not found.items() <= self.state.items():  # a new run, also where the old one was deleted
+            self.state = {"offset": 0, "names": {}, "files": {}, "rejected": {}}
+        self._save(**found)
+        for kind in ("params", "tags"):
+            self._send(self._entities({kind: about[kind]}))
+        if self.record["status"] == "running":
+            self._set_status(found["run_id"], "running")
+        self.description = about
+
+    def _run_id(self, experiment_id: str, about: dict[str, Any]) -> str:
+        """Return MLflow's id of the run, nested in that of its sweep if it is a job of one."""
+        environment = self.record.get("environment") or {}
+        tags = {
+            "mlflow.source.name": environment.get("command"),
+            "mlflow.source.git.commit": environment.get("git_commit"),
+        }
+        sweep_dir = self.run_dir.parent
+        if sweep_dir.parent.name == "multiruns":
+            sweep = {"key": secrets.token_hex(8)} | read_json(sweep_dir / STATE)
+            write_json(sweep_dir / STATE, sweep)
+            parent = self._find_or_create(experiment_id, sweep["key"], sweep_dir.name, {})
+            write_json(sweep_dir / STATE, sweep | {"run_id": parent})
+            tags["mlflow.parentRunId"] = parent
+        started = milliseconds(self.record.get("started"))
+        return self._find_or_create(experiment_id, about["key"], about["run_name"], tags, started)
+
+    def _find_or_create(
+        self, experiment_id: str, key: str, name: str, tags: dict[str, Any], started: Any = None
+    ) -> str:
+        """Return the id of the run with a key: of one, even if an answer of MLflow got lost."""
+        query = f"tags.run_key = '{key}'"
+        found = self.client.search_runs([experiment_id], query)
+        if not found:
+            given = {tag: value for tag, value in tags.items() if value} | {"run_key": key}
+            self.client.create_run(experiment_id, started, given, name)
+            found = self.client.search_runs([experiment_id], query)
+        first, *surplus = sorted(run.info.run_id for run in found)
+        for run_id in surplus:
+            self.client.delete_run(run_id)
+        return first
+
+    def _set_status(self, run_id: str, status: str) -> None:
+        """Set the status of the run, and of the sweep that it is a job of."""
+        if status == "running":
+            self.client.update_run(run_id, STATUSES[status])
+        else:
+            ended = milliseconds(self.record.get("ended"))
+            self.client.set_terminated(run_id, STATUSES[status], ended)
+        parent = read_json(self.run_dir.parent / STATE).get("run_id")
+        if parent and run_id != parent:
+            jobs = [read_run(path.parent) for path in self.run_dir.parent.glob(f"*/{RECORD}")]
+            found = {job["status"] for job in jobs if job} | {status}
+            self._set_status(parent, next(name for name in STATUSES if name in found))
+
+    def _send_rows(self) -> None:
+        entities: list[Any] = []
+        end = self.state["offset"]
+        for row, end in read_rows(self.run_dir / METRICS, end):
+            entities += self._entities(row)
+            if len(entities) >= PORTION:
+                self._send(entities)
+                self._save(offset=end)
+                entities = []
+        self._send(entities)
+        self._save(offset=end)
+
+    def _entities(self, row: dict[str, Any]) -> list[Any]:
+        """Return what a row holds as MLflow's metrics, parameters and tags."""
+        kinds, step = self.mlflow.entities, row.get("step") or 0
+        metrics, params, tags = (row.get(k, {}).items() for k in ("metrics", "params", "tags"))
+        return [
+            *(kinds.Metric(self._name(k), v, row["time"], step) for k, v in metrics),
+            *(kinds.Param(self._name(k), v) for k, v in params),
+            *(kinds.RunTag(self._name(k), v) for k, v in tags),
+        ]
+
+    def _send(self, entities: list[Any]) -> None:
+        """Send metrics, parameters and tags; what MLflow rejects is noted, the others arrive."""
+        if not entities:
+            return
+        kinds, run_id = self.mlflow.entities, self.state["run_id"]
+        order = (kinds.Metric, kinds.Param, kinds.RunTag)
+        by_kind = ([e for e in entities if isinstance(e, kind)] for kind in order)
+        try:
+            self.client.log_batch(run_id, *by_kind)
+        except self.mlflow.MlflowException as error:
+            is_deleted = self.client.get_run(run_id).info.lifecycle_stage == "deleted"
+            if is_deleted or error.error_code not in REJECTED:
+                raise
+            first, middle = entities[0], len(entities) // 2
+            if middle:
+                self._send(entities[:middle])
+                self._send(entities[middle:])
+            elif isinstance(first, kinds.Param):  # a resume changed it: MLflow changes none
+                self._send([kinds.RunTag(f"changed.{first.key}", first.value)])
+            else:
+                self.state["rejected"][first.key] = str(error).partition("\n")[0]
+
+    def _name(self, name: str) -> str:
+        """Return a name that MLflow takes; different names stay different."""
+        names = self.state["names"]
+        if name not in names:
+            parts = re.sub(r"[^\w./ :-]", "_", name).split("/")
+            fixed = "/".join(part for part in parts if part.strip("."))[:LONGEST_NAME]
+            fixed = fixed.rstrip("/") or "unnamed"
+            taken = set(names.values())
+            others = (f"{fixed[: LONGEST_NAME - 6]}_{n}" for n in range(2, len(taken) + 3))
+            names[name] = next(option for option in (fixed, *others) if option not in taken)
+        return names[name]
+
+    def _send_files(self, is_running: bool) -> None:
+        names = ["config.yaml", "images/*.png", "artifacts/**/*"]
+        best = self.record.get("best_checkpoint")
+        if best and self.description["log_model"] and not is_running:
+            names.append(best)
+        for path in (path for name in names for path in sorted(self.run_dir.glob(name))):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                status, name = path.stat(), path.relative_to(self.run_dir).as_posix()
+                stamp = [status.st_size, status.st_mtime_ns]
+                is_fresh = is_running and time.time() - status.st_mtime < 2  # half written, maybe
+                if path.is_file() and not is_fresh and self.state["files"].get(name) != stamp:
+                    self._send_file(path, name)
+                    self._save(files=self.state["files"] | {name: stamp})
+
+    def _send_file(self, path: Path, name: str) -> None:
+        run_id, (folder, _, file) = self.state["run_id"], name.rpartition("/")
+        if folder != "images":
+            folder = folder.removeprefix("artifacts").strip("/")
+            self.client.log_artifact(run_id, str(path), folder)
+            return
+        from PIL import Image  # installed with matplotlib
+
+        # MLflow's page shows the pictures of one key with a slider for their steps.
+        key, step = re.fullmatch(r"(.+?)(?:_step_(\d+))?\.png", file).groups()
+        key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key)
+        moment = int(path.stat().st_mtime * 1000)
+        with Image.open(path) as image:
+            self.client.log_image(run_id, image, None, key, int(step or 0), moment)
+
+    def _save(self, **changes: Any) -> None:
+        if changes.items() <= self.state.items():
+            return
+        self.state |= changes
+        write_json(self.run_dir / STATE, self.state)
+
+
+def is_delivered(run_dir: Path) -> bool:
+    """Return whether MLflow has received all that the folder of an ended run holds."""
+    return read_json(run_dir / STATE).get("delivered") == fingerprint(run_dir)
+
+
+def fingerprint(run_dir: Path) -> list[int]:
+    """Return sizes and times of the files that change when a run goes on."""
+    paths = [run_dir / name for name in (DESCRIPTION, RECORD, METRICS)]
+    statuses = [path.stat() for path in paths if path.exists()]
+    return [number for status in statuses for number in (status.st_size, status.st_mtime_ns)]
+
+
+def read_rows(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the rows of a `metrics.jsonl` from a byte offset on, each with the offset behind it.
+
+    A line that is still being written is left for the next time, a damaged one is an empty row.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                yield json.loads(line), offset
+            except ValueError:
+                yield {}, offset
+
+
+def store_of(uri: str, artifact_location: str | None = None) -> dict[str, str | None]:
+    """Return how `mlflow.json` describes a store: without a password, with absolute paths."""
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///")).resolve()
+        uri = f"sqlite:///{path}"
+        artifact_location = artifact_location or str(path.with_name("artifacts"))
+    if uri.startswith("http"):
+        artifact_location = None  # a server has a place of its own
+    elif artifact_location and "://" not in artifact_location:
+        artifact_location = Path(artifact_location).resolve().as_uri()
+    return {"tracking_uri": without_password(uri), "artifact_location": artifact_location}
+
+
+def with_password(uri: str) -> str:
+    """Return the address of a store with the password that `MLFLOW_TRACKING_URI` has for it."""
+    known = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return known if without_password(known) == uri else uri
+
+
+def without_password(text: str) -> str:
+    """Return a text whose addresses hold no password."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def milliseconds(moment: str | None) -> int | None:
+    """Return an ISO 8601 time as milliseconds since 1970, as MLflow has it."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None

@@ -1,0 +1,73 @@
+"""The project and its libraries: paths, environment, resolvers, and the two versions of Hydra."""
+
+import os
+import shlex
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+import omegaconf
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import OmegaConf
+from packaging.version import Version
+
+from src.resolvers import RESOLVERS
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = PROJECT_ROOT / "configs"
+
+# Hydra 1.3 asks which version's defaults to use; 1.4 asks which targets may be called. The
+# project's own YAML may call anything, as its code may; checkpoints: src/runtime/trusted_targets.py
+IS_HYDRA_1_3 = Version(hydra.__version__) < Version("1.4.0.dev0")
+MAIN_ARGUMENTS: dict[str, Any] = (
+    {"version_base": "1.3"} if IS_HYDRA_1_3 else {"execution_whitelist": ("*",)}
+)
+COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
+INSTANTIATE_ARGUMENTS: dict[str, Any] = {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ("*",)}
+
+register_resolver: Any = (  # OmegaConf 2.4 renames it, and 2.3 has another function of that name
+    OmegaConf.register_resolver
+    if Version(omegaconf.__version__) >= Version("2.4.0.dev0")
+    else OmegaConf.register_new_resolver
+)
+
+
+class ConfigError(ValueError):
+    """A mistake of the user's: what is wrong, why, and what to type. Shown without a traceback."""
+
+
+def instantiate(node: Any, **kwargs: Any) -> Any:
+    """Build the object of a `_target_` node; containers in it become plain lists and dicts.
+
+    Raises:
+        hydra.errors.InstantiationException: if its target cannot be called with its arguments.
+    """
+    return hydra_instantiate(node, _convert_="all", **INSTANTIATE_ARGUMENTS, **kwargs)
+
+
+def prepare_environment() -> None:
+    """Read `.env`, let child processes import `src`, and register the owner's resolvers."""
+    if (PROJECT_ROOT / ".env").exists():
+        from dotenv import load_dotenv  # for those who have such a file
+
+        load_dotenv(PROJECT_ROOT / ".env")
+    os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
+    search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(PROJECT_ROOT) not in search_path:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), *search_path]))
+    for name, resolver in RESOLVERS.items():
+        register_resolver(name, resolver, replace=True)
+    # The launchers' keys are checked against their schema, which is what we want.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore")
+
+
+def quoted(value: str | Path) -> str:
+    """Return a text as Hydra's command line reads it back, whatever characters it holds."""
+    return "'" + str(value).replace("'", "\\'") + "'"
+
+
+def command(script: str, *arguments: str) -> str:
+    """Return a command of this project that can be pasted into a shell, under uv too."""
+    prefix = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
+    return shlex.join([*prefix, "python", script, *arguments])

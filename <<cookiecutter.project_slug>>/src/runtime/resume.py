@@ -1,0 +1,143 @@
+"""Which checkpoint or run a command means: `ckpt_path=best`, `last`, a file, or a run folder.
+
+`last` and a folder continue that run in its folder, with its recorded overrides. `best` and a
+file start a new run. Imports torch only to read the configuration inside a checkpoint.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from src.runtime.overrides import compose
+from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
+from src.runtime.run_folder import LAST_CHECKPOINT, RunIsActive, active_owner, newest_run, read_run
+
+FORMS = "a .ckpt file, a run folder, last or best"
+
+
+def overrides_to_resume(argv: Sequence[str]) -> list[str]:
+    """Return the command line that continues the run which `ckpt_path` names, if it names one.
+
+    The recorded overrides of that run are repeated, except those that are given again.
+
+    Raises:
+        ConfigError: if there is no such run, or it is running.
+    """
+    given = {_key(argument): argument.partition("=")[2] for argument in argv if "=" in argument}
+    value = given.get("ckpt_path", "").strip("'\"")
+    others = [argument for argument in argv if _key(argument) != "ckpt_path"]
+    if value == "last":
+        plain = [argument for argument in others if not argument.startswith("-")]
+        cfg = compose("train", *plain)
+        run_dir = _newest_unfinished(cfg.paths.log_dir, cfg.task_name)
+    elif value and Path(value).expanduser().is_dir():
+        run_dir = Path(value).expanduser().resolve()
+    else:
+        return list(argv)
+    if {"-m", "--multirun"} & set(argv):
+        raise ConfigError(f"ckpt_path={value} names one run, but -m starts several: leave out -m")
+    record = read_run(run_dir)
+    if record is None:
+        raise ConfigError(f"ckpt_path={value} is no run folder: it holds no run.json")
+    if owner := active_owner(run_dir):
+        raise RunIsActive(
+            f"{run_dir} is running: process {owner['pid']} on {owner['host']}, last seen "
+            f"{owner['seconds']:.0f} seconds ago"
+        )
+    recorded = [override for override in record["overrides"] if _key(override) not in given]
+    folder = quoted(run_dir)
+    return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
+
+
+def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
+    """Store data, model and precision of the checkpoint that is named as `checkpoint/config`.
+
+    So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
+    its data.
+
+    Returns:
+        The command line, with the path of the checkpoint's file.
+
+    Raises:
+        ConfigError: if there is no such checkpoint, or its configuration cannot be used.
+    """
+    given = dict(argument.split("=", 1) for argument in argv if "=" in argument)
+    value = given.get("ckpt_path", "").strip("'\"")
+    if not value:
+        return list(argv)
+    path = find_checkpoint(value, given.get("paths.log_dir") or PROJECT_ROOT / "logs")
+    nodes = {key: node for key, node in _config_of(path).items() if key not in given}
+    ConfigStore.instance().store(group="checkpoint", name="config", node=nodes, package="_global_")
+    file = f"ckpt_path={quoted(path.resolve())}"
+    return [file if argument.startswith("ckpt_path=") else argument for argument in argv]
+
+
+def find_checkpoint(value: str, log_dir: str | Path) -> Path:
+    """Return the checkpoint file to take weights from.
+
+    Args:
+        value: a file; a run folder (its best checkpoint); `best` or `last` of the newest run that
+            has checkpoints.
+        log_dir: where the runs are.
+
+    Raises:
+        ConfigError: if there is no such checkpoint.
+    """
+    path = Path(value).expanduser()
+    if path.is_file():
+        return path
+    run_dir: Path | None = path if path.is_dir() else None
+    if value in ("best", "last"):
+        run_dir = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder)))
+        if run_dir is None:
+            raise ConfigError(f"ckpt_path={value}: no run in {log_dir} has a checkpoint")
+    if run_dir is None:
+        raise ConfigError(f"ckpt_path={value} does not exist: give {FORMS}")
+    found = checkpoints_of(run_dir)
+    if not found:
+        raise ConfigError(f"ckpt_path={value}: there is no checkpoint in {run_dir}")
+    best = (read_run(run_dir) or {}).get("best_checkpoint")
+    if value != "last" and best and (run_dir / best).is_file():
+        return run_dir / best
+    return found[0]
+
+
+def checkpoints_of(run_dir: str | Path) -> list[Path]:
+    """Return the checkpoints of a run, `last.ckpt` first, then the newest first."""
+    found = list(Path(run_dir, "checkpoints").glob("*.ckpt"))
+
+    def last_then_newest(path: Path) -> tuple[bool, float]:
+        return path.name != LAST_CHECKPOINT, -path.stat().st_mtime
+
+    return sorted(found, key=last_then_newest)
+
+
+def is_folder_to_continue(value: Any) -> bool:
+    """Return whether `ckpt_path` names a run folder, to continue in."""
+    return bool(value) and Path(str(value)).expanduser().is_dir()
+
+
+def _newest_unfinished(log_dir: str, task: str) -> Path:
+    found = newest_run(
+        log_dir,
+        lambda _, record: record["status"] in ("failed", "killed") and record.get("task") == task,
+    )
+    if found is None:
+        raise ConfigError(
+            f"ckpt_path=last: no run of the task {task} in {log_dir} is unfinished. "
+            "To continue another one, give its folder: ckpt_path=FOLDER"
+        )
+    return found
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    # Imports torch, which a mistake before this point need not wait for.
+    from src.runtime.checkpoint_config import read_trusted_config
+
+    return read_trusted_config(path)
+
+
+def _key(argument: str) -> str:
+    return argument.lstrip("+~").partition("=")[0]

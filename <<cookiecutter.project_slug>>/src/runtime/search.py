@@ -1,0 +1,327 @@
+"""Search with Optuna: its storage, samplers and pruners behind Hydra's `-m`.
+
+The study is in a database, so that a search which is started again continues, and one that is
+started twice has two workers. A trial's folder is named for its number; the process that claims
+the folder runs the trial, so that one that was killed is completed under its number.
+
+Hydra imports this module at each start; Optuna is imported when a search begins.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from src.runtime.project import ConfigError, command, instantiate
+from src.runtime.run_folder import Claim, RunIsActive, active_owner
+from src.runtime.sweeps import comparable, optimized_metrics
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+    ClaimedTrial = tuple[Trial | FrozenTrial, Claim]  # frozen: another process had begun it
+
+log = logging.getLogger(__name__)
+
+CLAIM = ".trial"  # in a trial's folder: the process that runs it and tells Optuna the result
+RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new database
+MOST_FAILURES = 3  # in a row
+NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=")
+INSTALL = 'uv pip install -e ".[optuna]"   (without uv: pip install -e ".[optuna]")'
+
+current_trial: "Trial | None" = None  # the one that runs in this process, for its callback
+
+
+@dataclass
+class Search(Sweeper):
+    """Run trials until the study has `n_trials` that were completed or pruned, in all processes.
+
+    Args:
+        study_name: the same name continues a study.
+        storage: URL of a database. Workers on several machines also share the sweep's folder.
+        n_trials: trials in all, earlier ones and those of other processes included.
+        n_jobs: trials given to the launcher at once; above 1, none is pruned.
+        directions: `maximize` or `minimize`, for each metric of `optimized_metric`.
+        sampler: node of an Optuna sampler; its seed is for the process that creates the study.
+        pruner: node of an Optuna pruner.
+        params: what to search: `{"model.optimizer.lr": "tag(log, interval(1e-4, 1e-1))"}`.
+    """
+
+    study_name: str
+    storage: str
+    n_trials: int
+    n_jobs: int
+    directions: Sequence[str]
+    sampler: Mapping[str, Any]
+    pruner: Mapping[str, Any]
+    params: Mapping[str, str]
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what Hydra hands to a sweeper."""
+        self.hydra_context, self.config = hydra_context, config
+        self.folder = Path(config.hydra.sweep.dir)
+        self.metrics = optimized_metrics(config)
+        self.advice = f"To start over: sweep_name={self.study_name}_2"
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the search.
+
+        Raises:
+            ConfigError: if Optuna is missing, the search does not fit the study, or trials fail.
+        """
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = parser.parse_overrides([*map("=".join, self.params.items()), *arguments])
+        by_key = {override.get_key_element(): override for override in given}  # typed ones win
+        self.searched = {key: o for key, o in by_key.items() if o.is_sweep_override()}
+        self.fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
+        self.check()
+        try:
+            import optuna
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {INSTALL}") from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.states = optuna.trial.TrialState
+        self.study = self.open_study()
+        count = f"{self.count_left()} of {self.n_trials}"
+        print(f"Search {self.study_name}: {count} trials left", flush=True)
+        failures = 0
+        while batch := self.next_trials():
+            for has_failed in self.run_trials(batch):
+                failures = failures + 1 if has_failed else 0
+            if failures >= MOST_FAILURES:
+                raise ConfigError(f"the search ends: {failures} trials in a row failed, see above")
+        self.print_best()
+
+    def check(self) -> None:
+        """Refuse a search that cannot run, before anything is stored.
+
+        Raises:
+            ConfigError: if nothing is searched, or metrics and directions do not match.
+            hydra.errors.HydraException: if one of the choices cannot be composed.
+        """
+        if not self.searched:
+            raise ConfigError("nothing to search: hydra.sweeper.params is empty")
+        if len(self.metrics) != len(self.directions):
+            raise ConfigError(
+                f"a search needs a direction for each metric: optimized_metric={self.metrics}, "
+                f"hydra.sweeper.directions={self.directions}"
+            )
+        batch = [self.fixed]
+        for key, override in self.searched.items():
+            if override.is_choice_sweep():
+                choices = override.sweep_string_iterator()
+                batch += [[*self.fixed, f"{key}={choice}"] for choice in choices]
+        self.validate_batch_is_legal(batch)
+
+    def open_study(self) -> "Study":
+        """Return the study, created if it is new; warn if it began with other overrides.
+
+        Raises:
+            ConfigError: if it has other directions.
+        """
+        from optuna import create_study
+        from optuna.exceptions import DuplicatedStudyError
+
+        settings: dict[str, Any] = {
+            "study_name": self.study_name,
+            "storage": open_database(self.storage),
+            "directions": list(self.directions),
+            "pruner": instantiate(self.pruner),
+        }
+        overrides = [*comparable(self.fixed), f"optimized_metric={','.join(self.metrics)}"]
+        try:
+            study = create_study(**settings, sampler=instantiate(self.sampler))
+            study.set_user_attr("overrides", overrides)
+            return study
+        except DuplicatedStudyError:  # with the seed, each process would draw the same trials
+            unseeded = {key: value for key, value in self.sampler.items() if key != "seed"}
+        study = create_study(**settings, sampler=instantiate(unseeded), load_if_exists=True)
+        known = [direction.name.lower() for direction in study.directions]
+        if known != settings["directions"]:
+            raise ConfigError(f"the study has directions {known}. {self.advice}")
+        if changed := set(study.user_attrs.get("overrides", overrides)) ^ set(overrides):
+            names = " ".join(sorted(changed))
+            log.warning("Earlier trials differ in: %s. %s", names, self.advice)
+        return study
+
+    def count_left(self) -> int:
+        """Return how many trials are neither completed nor pruned yet."""
+        done = (self.states.COMPLETE, self.states.PRUNED)
+        return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
+
+    def next_trials(self) -> "list[ClaimedTrial]":
+        """Return up to `n_jobs` trials to run: abandoned ones, then new ones; none at the end."""
+        batch: list[ClaimedTrial] = []
+        while len(batch) < self.n_jobs:
+            if (claimed := self.claim_abandoned() or self.begin_trial()) is None:
+                break
+            batch.append(claimed)
+        return batch
+
+    def claim_abandoned(self) -> "ClaimedTrial | None":
+        """Claim a trial whose process has ended without a result, if there is one."""
+        for running in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
+            folder = self.folder / str(running.number)
+            if not folder.exists() or is_alive(folder):
+                continue
+            with suppress(RunIsActive):
+                claim = Claim.acquire(folder, CLAIM)
+                trial = self.study.get_trials(deepcopy=False)[running.number]
+                if not trial.state.is_finished():
+                    if "overrides" in trial.user_attrs:
+                        return trial, claim
+                    self.study.tell(trial.number, state=self.states.FAIL)  # killed while drawing
+                claim.release()
+        return None
+
+    def begin_trial(self) -> "ClaimedTrial | None":
+        """Begin and claim a new trial; None if enough of them have begun.
+
+        Raises:
+            ConfigError: if a parameter had other choices before.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,))
+        alive = sum(is_alive(self.folder / str(trial.number)) for trial in running)
+        if alive >= self.count_left():
+            return None
+        trial = self.study.ask()
+        claim = Claim.acquire(self.folder / str(trial.number), CLAIM)
+        try:
+            drawn = [f"{key}={draw(trial, key, o)}" for key, o in self.searched.items()]
+        except ValueError as error:
+            self.study.tell(trial, state=self.states.FAIL)
+            raise ConfigError(f"{error} {self.advice}") from error
+        trial.set_user_attr("overrides", [*self.fixed, *drawn])
+        return trial, claim
+
+    def run_trials(self, batch: "Sequence[ClaimedTrial]") -> list[bool]:
+        """Run trials and tell Optuna their results; return whether each failed."""
+        global current_trial
+        first, _ = batch[0]
+        can_prune = len(self.metrics) == self.n_jobs == 1 and hasattr(first, "should_prune")
+        current_trial = first if can_prune else None
+        jobs = []
+        for trial, _ in batch:
+            overrides = trial.user_attrs["overrides"]
+            jobs.append([*overrides, f"hydra.sweep.subdir={trial.number}"])
+        results = self.launcher.launch(jobs, initial_job_idx=first.number)
+        current_trial = None
+        return [self.tell(*claimed, result) for claimed, result in zip(batch, results, strict=True)]
+
+    def tell(self, trial: "Trial | FrozenTrial", claim: Claim, result: JobReturn) -> bool:
+        """Tell Optuna how a trial ended; return whether it failed."""
+        if claim.lost():
+            log.warning("Trial %d was taken over by another process", trial.number)
+            return False
+        try:
+            value = result.return_value
+        except Exception as error:
+            value = math.nan
+            log.error("Trial %d failed: %s", trial.number, error)
+        values = list(value) if isinstance(value, tuple) else [value]
+        has_failed = any(math.isnan(value) for value in values)
+        attributes = self.study.get_trials(deepcopy=False)[trial.number].user_attrs
+        if has_failed:
+            self.study.tell(trial.number, state=self.states.FAIL)
+        elif "pruned" in attributes:
+            self.study.tell(trial.number, state=self.states.PRUNED)
+        else:
+            self.study.tell(trial.number, values)
+        claim.release()
+        return has_failed
+
+    def print_best(self) -> None:
+        """Print the best trials, each with the command that trains with its parameters."""
+        for trial in self.study.best_trials:
+            values = zip(self.metrics, trial.values or (), strict=True)
+            print(f"Best trial {trial.number}:", *(f"{name}={value:.5g}" for name, value in values))
+            overrides = trial.user_attrs["overrides"]
+            kept = [override for override in overrides if not override.startswith(NOT_REPEATED)]
+            print("   ", command("src/train.py", *kept))
+        print(f"More trials: hydra.sweeper.n_trials={2 * self.n_trials}. {self.advice}")
+
+
+def open_database(url: str) -> Any:
+    """Return Optuna's storage for a URL; its file and tables are created if missing.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: if the database cannot be reached or written.
+    """
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    for wait in RACE_SECONDS:
+        with suppress(SQLAlchemyError):  # another process creates the same tables just now
+            return RDBStorage(url)
+        time.sleep(wait)
+    return RDBStorage(url)
+
+
+def is_alive(folder: Path) -> bool:
+    """Return whether a process owns a trial, or the run in its folder."""
+    return bool(active_owner(folder, CLAIM) or active_owner(folder))
+
+
+def draw(trial: "Trial", key: str, override: Override) -> Any:
+    """Draw a value for one of Hydra's sweeps: interval, range or choice."""
+    sweep: Any = override.value()
+    if isinstance(sweep, IntervalSweep):
+        low, high, settings = sweep.start, sweep.end, {"log": "log" in sweep.tags}
+    elif isinstance(sweep, RangeSweep):
+        *_, high = sweep.range()  # which leaves out its end
+        low, settings = sweep.start, {"step": sweep.step}
+    else:
+        return trial.suggest_categorical(key, list(override.sweep_string_iterator()))
+    is_whole = isinstance(low, int) and isinstance(high, int)
+    suggest: Any = trial.suggest_int if is_whole else trial.suggest_float
+    return suggest(key, low, high, **settings)
+
+
+def pruning_callback(monitor: Any) -> "Callback":
+    """Return the callback that reports a metric to Optuna and ends a trial that it gives up.
+
+    It does nothing outside of a search, with several metrics, and in a trial that is resumed or
+    that runs in another process.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback  # torch
+
+    trial, steps = current_trial, count()
+
+    def report(trainer: "Trainer", pl_module: "LightningModule") -> None:
+        nonlocal trial
+        if trial is None or trainer.sanity_checking:
+            return
+        try:
+            trial.report(float(trainer.callback_metrics[monitor]), next(steps))
+            if trial.should_prune():
+                log.info("Trial %d is pruned", trial.number)
+                trial.set_user_attr("pruned", True)
+                trainer.should_stop = True
+                trainer.fit_loop.min_epochs = 0
+        except Exception as error:
+            log.warning("Trial %d will not be pruned: %r", trial.number, error)
+            trial = None
+
+    return LambdaCallback(on_validation_end=report)

@@ -1,1 +1,0 @@
-"""Many jobs: which are done, which are left, and what came of them."""

@@ -1,0 +1,212 @@
+"""Sweeps that can be continued: a folder for each job, stored results, a table at the end.
+
+`python src/train.py -m model.optimizer.lr=0.1,0.01 sweep_name=lr` keeps its jobs in
+`logs/train/multiruns/lr/NUMBER`. Repeating the command continues the sweep: a job finds its folder
+by its overrides, since numbers shift when a value is added; a finished one returns its stored
+result before torch is imported, a killed one resumes, a failed one starts again.
+"""
+
+import atexit
+import logging
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from src.runtime import report
+from src.runtime.files import read_json, write_json
+from src.runtime.mlflow_upload import wait_for_upload
+from src.runtime.project import ConfigError, command, register_resolver
+from src.runtime.run_folder import RECORD, Claim, RunIsActive, active_owner, read_run
+
+log = logging.getLogger(__name__)
+
+JOB = "job.json"  # in a job's folder: the overrides that it belongs to
+CLAIM = ".sweep"  # in the sweep's folder: the process that runs the sweep
+IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job does
+SEARCH = "hydra_plugins.optuna_search."
+
+
+def register_resolvers() -> None:
+    """Register `${job_dir:SWEEP_DIR,NUMBER,OVERRIDES}`, the value of `hydra.sweep.subdir`."""
+    register_resolver("job_dir", assign_job_dir, replace=True)
+
+
+def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
+    """Return the name of a job's folder in its sweep; a new job gets the next free number.
+
+    Hydra resolves this when it starts the job, in whichever process a launcher runs it, and not
+    when it composes or prints a configuration. The processes of one job get the same folder.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        first: the launcher's number of the job, with which the search for a free one begins.
+        overrides: of the job.
+    """
+    wanted = {"overrides": comparable(overrides)}
+    folder = Path(sweep_dir)
+    for path in folder.glob(f"[0-9]*/{JOB}"):
+        if read_json(path) == wanted:
+            return path.parent.name
+    # Renaming is atomic and fails if the name is taken, so nobody sees a folder without its file.
+    prepared = folder / f".job.{secrets.token_hex(4)}"
+    prepared.mkdir(parents=True)
+    write_json(prepared / JOB, wanted)
+    for number in count(first):
+        target = folder / str(number)
+        try:
+            prepared.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            if read_json(target / JOB) != wanted:
+                continue
+            (prepared / JOB).unlink()  # another process of this job was faster
+            prepared.rmdir()
+        return target.name
+    raise AssertionError("numbers do not end")
+
+
+def comparable(overrides: Any) -> list[str]:
+    """Return what decides whether two jobs are the same: sorted overrides, as they were typed."""
+    if OmegaConf.is_list(overrides):
+        overrides = OmegaConf.to_container(overrides, resolve=False)
+    return sorted(override for override in overrides if not override.startswith(IGNORED))
+
+
+def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
+    """Return whether this job of a sweep has finished before, and its optimized metrics.
+
+    Raises:
+        RunIsActive: if another process is running the job.
+        ConfigError: if the metric to optimize was not recorded then.
+    """
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False, None
+    job = HydraConfig.get()
+    run_dir = Path(job.runtime.output_dir)
+    record = read_run(run_dir)
+    if record is None or comparable(record["overrides"]) != comparable(job.overrides.task):
+        return False, None
+    if record["status"] == "running" and (owner := active_owner(run_dir)):
+        raise RunIsActive(
+            f"job {run_dir.name} of this sweep is running: process {owner['pid']} on "
+            f"{owner['host']}, last seen {owner['seconds']:.0f} seconds ago"
+        )
+    if record["status"] != "finished":
+        return False, None
+    log.info("Job %s has finished before: its stored result is used", run_dir.name)
+    return True, optimized_value(cfg, record["metrics"])
+
+
+def optimized_metrics(cfg: DictConfig) -> list[str]:
+    """Return the names in `optimized_metric`: none, one, or several with commas or as a list."""
+    value = cfg.get("optimized_metric") or []
+    names = value.split(",") if isinstance(value, str) else value
+    return [name.strip() for name in names]
+
+
+def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
+    """Return the metric named by `optimized_metric`, a tuple of several, or None.
+
+    Raises:
+        ConfigError: if one was not logged.
+    """
+    names = optimized_metrics(cfg)
+    if missing := [name for name in names if name not in metrics]:
+        known = ", ".join(sorted(metrics)) or "none"
+        raise ConfigError(f"optimized_metric={missing[0]} was not logged. There is: {known}")
+    values = tuple(float(metrics[name]) for name in names)
+    return values[0] if len(values) == 1 else values or None
+
+
+def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield folder and record of each run below a folder, also of jobs without a record yet."""
+    for run_dir in {path.parent for name in (RECORD, JOB) for path in folder.glob(f"**/{name}")}:
+        yield run_dir, read_run(run_dir) or {"status": "not started", **read_json(run_dir / JOB)}
+
+
+class SweepCallback(Callback):
+    """Claim the folder of a sweep while it runs, and print a table of its jobs at the end.
+
+    Hydra reports exceptions of callbacks as warnings, so that a refusal is a `SystemExit`.
+    """
+
+    def __init__(self) -> None:
+        self.config: DictConfig | None = None
+        self.claim: Claim | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Launchers pickle this into their workers, which own no sweep."""
+        return SweepCallback, ()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse what is no sweep, and one that another process runs.
+
+        Optuna searches may run in parallel, so their folder is not claimed.
+        """
+        sweep_dir = Path(config.hydra.sweep.dir)
+        name = str(config.get("sweep_name", sweep_dir.name) or "")
+        if not name.strip(".") or "/" in name:
+            raise SystemExit(f"Error: sweep_name={name} cannot name a folder. Try sweep_name=lr")
+        _refuse_without_jobs(config)
+        if not config.hydra.sweeper._target_.startswith(SEARCH):
+            try:
+                self.claim = Claim.acquire(sweep_dir, CLAIM)
+            except RunIsActive as error:
+                raise SystemExit(f"Error: {error}") from error
+        self.config = config
+        atexit.register(self.finish)  # Hydra 1.3 calls nothing after a job that failed
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
+        self.finish()
+
+    def finish(self) -> None:
+        """Give up the folder and print how the jobs ended; once for each sweep."""
+        config, self.config = self.config, None
+        if config is None:
+            return
+        atexit.unregister(self.finish)
+        if self.claim:
+            self.claim.release()
+        sweep_dir = Path(config.hydra.sweep.dir)
+        runs = report.read_runs(runs_below(sweep_dir))
+        if not runs:
+            _remove_empty(sweep_dir)
+            return
+        metric = next(iter(optimized_metrics(config)), None)
+        report.print_runs(runs, *report.choose_metric(runs, metric))
+        print(f"More: {command('src/report.py', f'sweep={sweep_dir.name}')}", flush=True)
+        patience = OmegaConf.select(config, "logger.mlflow.patience", default=15)
+        if upload := wait_for_upload(sweep_dir, float(patience or 0)):
+            print(f"MLflow: {upload}", flush=True)
+
+
+def _refuse_without_jobs(config: DictConfig) -> None:
+    params = config.hydra.sweeper.get("params") or {}
+    given: Iterable[str] = [
+        *OmegaConf.to_container(config.hydra.overrides.task, resolve=False),
+        *(f"{key}={value}" for key, value in params.items()),
+    ]
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    for override in parser.parse_overrides(list(given)):
+        if override.is_discrete_sweep() and next(override.sweep_string_iterator(), None) is None:
+            raise SystemExit(f"Error: {override.input_line} has no values: the sweep has no jobs")
+
+
+def _remove_empty(sweep_dir: Path) -> None:
+    """Remove the folder of a sweep that was refused before its first job."""
+    with suppress(OSError):  # it holds something else
+        for path in [*sweep_dir.glob(f"{CLAIM}.*"), sweep_dir / "multirun.yaml"]:
+            path.unlink(missing_ok=True)
+        sweep_dir.rmdir()

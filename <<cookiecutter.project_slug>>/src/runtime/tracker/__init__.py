@@ -1,1 +1,0 @@
-"""What trackers are told about a run, and how it reaches them whatever happens."""

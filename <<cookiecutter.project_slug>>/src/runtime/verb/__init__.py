@@ -1,1 +1,0 @@
-"""What the smaller entry points do: explain, export, new, predict."""

@@ -1,0 +1,230 @@
+"""Pictures in folders, one folder per class, or listed with their classes in a CSV file."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from src.data.image_files import ImagesToPredict, find_images, read_image
+from src.data.loading import default_workers
+from src.data.split_datamodule import SplitDataModule
+
+Labelled = tuple[Path, str]
+
+
+class LabelledImages(Dataset[tuple[Tensor, int]]):
+    """Image files with their classes, decoded when they are asked for.
+
+    Args:
+        files: pairs of path and class number.
+        transform: maps an image, uint8 `(3, H, W)`, to the input of the model.
+    """
+
+    def __init__(
+        self, files: Sequence[tuple[Path, int]], transform: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.files = files
+        self.transform = transform
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image, float32 `(3, H, W)`, and its class.
+
+        Raises:
+            ValueError: naming the file, if it cannot be decoded.
+        """
+        path, label = self.files[index]
+        return self.transform(read_image(path)), label
+
+
+class ImageFolderDataModule(SplitDataModule):
+    """Classify pictures. Batches are float32 `(B, 3, image_size, image_size)` and int64 `(B,)`.
+
+    `path` is one of
+
+    - a folder with a folder per class, `path/CLASS/...`, which is split at random;
+    - a folder with `train/CLASS/...`, and `val/` or `test/` beside `train/`; what is missing of
+      the two is taken from `train`;
+    - a CSV file with a column of paths, relative to its own folder, and a column of classes.
+
+    Args:
+        path: the folder or CSV file; `digits` writes scikit-learn's handwritten digits to
+            `data_dir` as PNG files.
+        data_dir: folder for `digits`.
+        image_size: pixels per side: the shorter side is resized to it, the centre is kept.
+        mean: of the channels, for pixel values in `[0, 1]`.
+        std: standard deviation of the channels, for the same.
+        augmentation: applied to the decoded training images, uint8 `(3, H, W)`, before they are
+            resized and cropped; None leaves them as they are.
+        val_fraction: share of the images for validation.
+        test_fraction: share of the images for the test.
+        split_seed: seed of the split, which is not the run's seed: runs can be compared.
+        file_column: of a CSV file, the column of paths.
+        label_column: of a CSV file, the column of classes.
+        batch_size: images per step, on each device.
+        num_workers: processes that decode; None takes one per core, at most 8.
+        loader: further arguments of the `DataLoader`.
+
+    Raises:
+        ValueError: when classes or files are asked for, if `path` is not as described here.
+    """
+
+    in_channels = 3
+
+    def __init__(
+        self,
+        path: str,
+        data_dir: str = "data",
+        image_size: int = 64,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        augmentation: Callable[[Tensor], Tensor] | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 42,
+        file_column: str = "file",
+        label_column: str = "label",
+        batch_size: int = 64,
+        num_workers: int | None = None,
+        loader: Mapping[str, Any] | None = None,
+    ) -> None:
+        workers = default_workers() if num_workers is None else num_workers
+        super().__init__(batch_size, workers, loader)
+        self.is_digits = path == "digits"
+        self.path = Path(data_dir, "digits_png") if self.is_digits else Path(path).expanduser()
+        self.columns = (file_column, label_column)
+        self.mean, self.std = tuple(mean), tuple(std)
+        crop = [v2.Resize(image_size), v2.CenterCrop(image_size)]
+        scale = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
+        self.transform = v2.Compose([*crop, *scale])
+        self.train_transform = v2.Compose([augmentation or v2.Identity(), *crop, *scale])
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
+        self.known_classes = [str(digit) for digit in range(10)] if self.is_digits else []
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, sorted: of the checkpoint, else of the folders or the CSV file."""
+        if not self.known_classes:
+            self.known_classes = self.find_classes()
+        return self.known_classes
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def find_classes(self) -> list[str]:
+        """Return the classes of the training images, without listing the images of a folder."""
+        root = self.path / "train" if (self.path / "train").is_dir() else self.path
+        if root.is_dir():
+            names = [folder.name for folder in class_folders(root)]
+        else:
+            names = sorted({name for _, name in self.find_files(root)})
+        if len(names) < 2:
+            raise ValueError(
+                f"{root} holds {len(names)} classes, but at least 2 are needed: "
+                "put the images of each class into a folder there, as in cat/1.jpg, dog/2.jpg"
+            )
+        return names
+
+    def find_files(self, root: Path) -> list[Labelled]:
+        """Return the image files in a folder of classes or a CSV file, with their classes."""
+        if root.is_dir():
+            folders = class_folders(root)
+            files = [(path, folder.name) for folder in folders for path in find_images(folder)]
+        elif root.is_file():
+            files = read_csv(root, *self.columns)
+        else:
+            raise ValueError(f"{root} does not exist: set data.path to a folder or a CSV file")
+        if not files:
+            raise ValueError(f"{root} holds no images: set data.path to another folder or file")
+        return files
+
+    def prepare_data(self) -> None:
+        """Write the digits as PNG files, if they are asked for."""
+        if self.is_digits and not self.path.is_dir():
+            write_digits(self.path)
+
+    def setup(self, stage: str | None = None) -> None:
+        """List and split the files once."""
+        if self.data_train is not None:
+            return
+        is_split = (self.path / "train").is_dir()
+        train = self.find_files(self.path / "train" if is_split else self.path)
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(train), generator=generator).tolist()
+        parts: dict[str, list[Labelled]] = {}
+        for name, fraction in self.fractions.items():
+            if is_split and (self.path / name).is_dir():
+                parts[name] = self.find_files(self.path / name)
+            else:
+                size = round(fraction * len(train))
+                parts[name], order = [train[i] for i in order[:size]], order[size:]
+        self.data_train = self.dataset([train[i] for i in order], self.train_transform)
+        self.data_val = self.dataset(parts["val"], self.transform)
+        self.data_test = self.dataset(parts["test"], self.transform)
+
+    def dataset(self, files: Sequence[Labelled], transform: v2.Compose) -> LabelledImages:
+        """Return a dataset of image files and their class numbers."""
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        if unknown := sorted({name for _, name in files}.difference(numbers)):
+            raise ValueError(
+                f"{self.path} holds the classes {', '.join(unknown)}, which are not among those "
+                f"of the training: {', '.join(numbers)}"
+            )
+        return LabelledImages([(path, numbers[name]) for path, name in files], transform)
+
+    def prediction_dataset(self, path: str) -> ImagesToPredict:
+        """Return image files as the model takes them."""
+        return ImagesToPredict(path, self.transform)
+
+    def state_dict(self) -> dict[str, list[str]]:
+        """Return the classes: a prediction has no folders to take them from."""
+        return {"class_names": self.class_names}
+
+    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        """Take the classes from a checkpoint."""
+        self.known_classes = list(state_dict["class_names"])
+
+
+def class_folders(root: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
+    """Return the files and classes in two columns of a CSV file.
+
+    Raises:
+        ValueError: if a column is missing.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if missing := {file_column, label_column}.difference(columns):
+            raise ValueError(
+                f"{path} has no column {' or '.join(sorted(missing))}, only {', '.join(columns)}: "
+                "set data.file_column and data.label_column"
+            )
+        return [(path.parent / row[file_column], row[label_column]) for row in reader]
+
+
+def write_digits(folder: Path) -> None:
+    """Write scikit-learn's 1,797 digits as PNG files of 8x8 pixels, `folder/DIGIT/NUMBER.png`."""
+    from sklearn.datasets import load_digits  # takes a second, and your own pictures do without
+
+    images, labels = load_digits(return_X_y=True)
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / str(label) / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels.reshape(8, 8) * 255 / 16).astype("uint8")).save(path)

@@ -1,0 +1,94 @@
+"""Pictures in folders and CSV files: found, split, checked."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from src.data.image_folder_datamodule import ImageFolderDataModule
+
+COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with twenty pictures of each colour, of every shape."""
+    for name, colour in COLOURS.items():
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(20):
+            path = tmp_path / "pictures" / name / f"{i}.{('png', 'JPG')[i % 2]}"
+            Image.new("RGB", (10 + i, 30 - i), colour).save(path)
+        (tmp_path / "pictures" / name / "Thumbs.db").touch()
+    return tmp_path / "pictures"
+
+
+def set_up(path: Path, **settings: object) -> ImageFolderDataModule:
+    """Return a datamodule of 8x8 images after `setup`."""
+    datamodule = ImageFolderDataModule(str(path), image_size=8, num_workers=0, **settings)
+    datamodule.setup()
+    return datamodule
+
+
+def sizes(datamodule: ImageFolderDataModule) -> list[int]:
+    """Return the lengths of the training, validation and test sets."""
+    return [len(s) for s in (datamodule.data_train, datamodule.data_val, datamodule.data_test)]
+
+
+def test_classes_are_known_before_setup(folder: Path) -> None:
+    datamodule = ImageFolderDataModule(str(folder))
+    assert datamodule.class_names == list(COLOURS)
+    assert datamodule.num_classes == 3
+    restored = ImageFolderDataModule("missing")
+    restored.load_state_dict(datamodule.state_dict())
+    assert restored.class_names == list(COLOURS)
+    with pytest.raises(ValueError, match=r"missing does not exist: set data\.path"):
+        _ = ImageFolderDataModule("missing").num_classes
+
+
+def test_a_folder_is_split_by_a_seed_of_its_own(folder: Path) -> None:
+    parts = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        datamodule = set_up(folder)
+        parts.append([datamodule.data_train.files, datamodule.data_test.files])
+    assert parts[0] == parts[1]
+    assert sizes(datamodule) == [42, 9, 9]
+    images, labels = next(iter(datamodule.val_dataloader()))
+    assert images.shape == (9, 3, 8, 8)
+    assert torch.equal(images.mean(dim=(2, 3)).argmax(dim=1), 2 - labels)  # blue, green, red
+
+
+def test_folders_of_a_split_are_kept(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    folder.rename(tmp_path / "split/train")
+    test = tmp_path / "split/test/green"
+    test.mkdir(parents=True)
+    Image.new("L", (9, 9)).save(test / "grey.png")
+    assert sizes(set_up(tmp_path / "split")) == [51, 9, 1]
+    test.rename(test.parent / "yellow")
+    with pytest.raises(ValueError, match="classes yellow, which are not among"):
+        set_up(tmp_path / "split")
+
+
+def test_a_csv_file_lists_files_and_classes(folder: Path) -> None:
+    rows = [f"{name}/{i}.png,{name}" for name in COLOURS for i in range(0, 20, 2)]
+    (folder / "list.csv").write_text("\n".join(["image,colour", *rows]))
+    with pytest.raises(ValueError, match=r"no column file or label.*data\.file_column"):
+        set_up(folder / "list.csv")
+    columns = {"file_column": "image", "label_column": "colour"}
+    datamodule = set_up(folder / "list.csv", **columns)
+    assert datamodule.class_names == list(COLOURS)
+    assert sizes(datamodule) == [22, 4, 4]
+
+
+def test_augmentation_comes_before_the_crop_and_broken_files_are_named(folder: Path) -> None:
+    (folder / "red/0.png").write_text("no image")
+    datamodule = set_up(folder, augmentation=v2.RandomRotation((45, 45), expand=True))
+    broken = [path.name for path, _ in datamodule.data_train.files].index("0.png")
+    assert datamodule.data_train[broken - 1][0].shape == (3, 8, 8)
+    files = datamodule.data_train.files
+    bad = next(i for i, (path, label) in enumerate(files) if (path.name, label) == ("0.png", 2))
+    with pytest.raises(ValueError, match=r"red/0\.png cannot be read as an image"):
+        datamodule.data_train[bad]

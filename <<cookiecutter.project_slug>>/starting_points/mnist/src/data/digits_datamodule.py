@@ -1,0 +1,64 @@
+"""scikit-learn's 1,797 handwritten digits: real images that need no download.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn.functional import interpolate
+from torch.utils.data import random_split
+from torchvision.transforms import v2
+
+from src.data.image_files import ImagesToPredict
+from src.data.in_memory import InMemoryImages, as_batch
+from src.data.split_datamodule import SplitDataModule
+
+VAL_SIZE = TEST_SIZE = 250
+
+
+class DigitsDataModule(SplitDataModule):
+    """1,297 images to train, 250 to validate and 250 to test, resized to 28x28 as in MNIST.
+
+    Batches are images, float32 `(B, 1, 28, 28)`, normalised, and labels, int64 `(B,)`.
+
+    Args:
+        batch_size: images per step, on each device.
+        num_workers: processes that load the data; 0 is fastest for data in memory.
+        loader: further arguments of the `DataLoader`.
+        eval_batch_size: images per step of validation and test; None takes `batch_size`.
+    """
+
+    class_names = tuple("0123456789")
+    num_classes = 10
+    in_channels = 1
+    mean, std = (0.3086,), (0.3461,)  # of the resized training images
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        loader: Mapping[str, Any] | None = None,
+        eval_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(batch_size, num_workers, loader, as_batch, eval_batch_size)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split the images once; the split does not depend on the seed of the run."""
+        if self.data_train is not None:
+            return
+        from sklearn.datasets import load_digits  # takes a second, and MNIST does without
+
+        pixels, labels = map(torch.from_numpy, load_digits(return_X_y=True))
+        images = interpolate(pixels.view(-1, 1, 8, 8) * (255 / 16), size=28, mode="bilinear")
+        digits = InMemoryImages(images.round().byte(), labels.long(), self.mean, self.std)
+        sizes = [len(digits) - VAL_SIZE - TEST_SIZE, VAL_SIZE, TEST_SIZE]
+        generator = torch.Generator().manual_seed(42)
+        self.data_train, self.data_val, self.data_test = random_split(digits, sizes, generator)
+
+    def prediction_dataset(self, path: str) -> ImagesToPredict:
+        """Return image files as the model takes them: grey, 28x28, normalised."""
+        scale = v2.ToDtype(torch.float32, scale=True)
+        steps = [scale, v2.Grayscale(), v2.Resize(28), v2.CenterCrop(28)]
+        return ImagesToPredict(path, v2.Compose([*steps, v2.Normalize(self.mean, self.std)]))

@@ -1,0 +1,161 @@
+"""MNIST: 70,000 handwritten digits, downloaded once.
+
+Source: Y. LeCun, C. Cortes and C. J. C. Burges, The MNIST database of handwritten digits.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+from urllib.request import urlopen
+
+import torch
+from torch.utils.data import random_split
+from torchvision.datasets import MNIST
+
+from src.data.digits_datamodule import DigitsDataModule
+from src.data.in_memory import InMemoryImages
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 6  # until a mirror has to answer
+STALL_SECONDS = 15  # without a byte end a download
+
+
+class MNISTDataModule(DigitsDataModule):
+    """55,000 images to train, 5,000 to validate, and the official 10,000 to test.
+
+    Batches are images, float32 `(B, 1, 28, 28)`, normalised, and labels, int64 `(B,)`.
+
+    Args:
+        data_dir: folder of the data; the files of MNIST are in its `MNIST/raw`.
+        batch_size: images per step, on each device.
+        eval_batch_size: images per step of validation and test; None takes `batch_size`.
+        val_size: number of training images that are kept for validation.
+        split_seed: seed of their choice, which is not the run's seed: runs can be compared.
+        num_workers: processes that load the data; 0 is fastest for data in memory.
+        offline_fallback: `"digits"` trains on scikit-learn's digits where MNIST can be neither
+            found nor downloaded; None makes that an error.
+        loader: further arguments of the `DataLoader`.
+
+    Raises:
+        ValueError: if MNIST can be neither found nor downloaded, or its files are damaged.
+    """
+
+    mean, std = (0.1307,), (0.3081,)
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        val_size: int = 5_000,
+        split_seed: int = 42,
+        num_workers: int = 0,
+        offline_fallback: Literal["digits"] | None = None,
+        loader: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(batch_size, num_workers, loader, eval_batch_size)
+        if offline_fallback not in (None, "digits"):
+            raise ValueError(f"data.offline_fallback={offline_fallback}: set digits or null")
+        self.folder = Path(data_dir, "MNIST", "raw")
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.offline_fallback = offline_fallback
+        self.download_failed = False
+
+    @property
+    def is_downloaded(self) -> bool:
+        """Whether MNIST's four files are there."""
+        return all((self.folder / Path(name).stem).exists() for name, _ in MNIST.resources)
+
+    @property
+    def substitute(self) -> str | None:
+        """The dataset that stands in for MNIST in this run, or None."""
+        return None if self.is_downloaded else self.offline_fallback
+
+    def prepare_data(self) -> None:
+        """Download MNIST if it is not there; in one process per machine."""
+        if self.is_downloaded or self.download_failed:  # `test` does not wait again after `fit`
+            return
+        try:
+            download_mnist(self.folder)
+        except (OSError, RuntimeError) as error:
+            if self.offline_fallback is None:
+                raise ValueError(
+                    f"MNIST is not in {self.folder} and cannot be downloaded ({error}). Put its "
+                    "four files there, or train on scikit-learn's digits: data=digits"
+                ) from error
+            self.download_failed = True
+            log.warning(
+                "MNIST cannot be downloaded (%s): this run uses scikit-learn's 1,797 digits "
+                "instead (data.offline_fallback=null makes this an error)",
+                error,
+            )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split the images once."""
+        if self.substitute:
+            super().setup(stage)
+        elif self.data_train is None:
+            train, self.data_test = self.load(train=True), self.load(train=False)
+            if not 0 < self.val_size < len(train):
+                raise ValueError(
+                    f"data.val_size={self.val_size} does not split {len(train):,} images: "
+                    f"set 1 to {len(train) - 1}"
+                )
+            generator = torch.Generator().manual_seed(self.split_seed)
+            sizes = [len(train) - self.val_size, self.val_size]
+            self.data_train, self.data_val = random_split(train, sizes, generator)
+
+    def load(self, train: bool) -> InMemoryImages:
+        """Return the official training or test images."""
+        try:
+            files = MNIST(str(self.folder.parents[1]), train)
+        except (AssertionError, KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"The files in {self.folder} are damaged: delete them to download them again"
+            ) from error
+        return InMemoryImages(files.data.unsqueeze(1), files.targets, self.mean, self.std)
+
+
+def download_mnist(folder: Path) -> None:
+    """Download what is missing of MNIST's files to a folder `.../MNIST/raw`.
+
+    Raises:
+        OSError: if no mirror answers within `ANSWER_SECONDS`, or a download stalls.
+        RuntimeError: if no mirror has a file with the right checksum.
+    """
+    if not all((folder / name).exists() for name, _ in MNIST.resources):  # archives put there
+        wait_for_mirror()
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none
+    try:
+        MNIST(str(folder.parents[1]), download=True)
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def wait_for_mirror() -> None:
+    """Return when a mirror answers.
+
+    Raises:
+        OSError: if none does within `ANSWER_SECONDS`.
+    """
+    answers: list[str] = []
+
+    def ask() -> None:
+        for mirror in MNIST.mirrors:
+            with suppress(OSError):
+                urlopen(mirror + MNIST.resources[-1][0], timeout=ANSWER_SECONDS / 2).close()
+                answers.append(mirror)
+                return
+
+    thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time limit
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    if not answers:
+        raise OSError(f"no mirror answers within {ANSWER_SECONDS} s")

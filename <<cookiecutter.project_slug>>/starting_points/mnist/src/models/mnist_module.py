@@ -1,0 +1,62 @@
+"""Image classification: cross-entropy, accuracy, and the best validation accuracy so far."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MaxMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from src.models.lit_module import LitModule
+
+
+class MNISTLitModule(LitModule):
+    """Classify images; logs `loss` and `acc` of each stage, and `val/acc_best`.
+
+    Args:
+        net: maps images `(B, C, H, W)` to logits `(B, num_classes)`.
+        num_classes: number of classes.
+        optimizer: called with the parameters; this and the others are as in `LitModule`.
+        scheduler: called with the optimizer; None keeps the learning rate constant.
+        lr_interval: whether the scheduler steps each `epoch` or each `step`.
+        lr_monitor: the metric that ReduceLROnPlateau follows.
+        lr_frequency: number of intervals between two steps of the scheduler.
+        compile: True, a mode or keyword arguments of `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        num_classes: int,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+        lr_monitor: str = "val/loss",
+        lr_frequency: int = 1,
+        compile: bool | str | Mapping[str, Any] = False,
+    ) -> None:
+        accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        super().__init__(
+            net=net,
+            loss=nn.CrossEntropyLoss(),
+            metrics=MetricCollection({"acc": accuracy}),
+            optimizer=optimizer,
+            scheduler=scheduler,
+            lr_interval=lr_interval,
+            lr_monitor=lr_monitor,
+            lr_frequency=lr_frequency,
+            compile=compile,
+        )
+        self.val_acc_best = MaxMetric()
+
+    def on_train_start(self) -> None:
+        """Forget the accuracy of the sanity check."""
+        self.val_acc_best.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics, and the best accuracy so far, which a sweep can optimize."""
+        self.log_epoch("val")
+        self.val_acc_best.update(self.val_metrics.compute()["val/acc"])
+        self.log("val/acc_best", self.val_acc_best.compute(), sync_dist=True)

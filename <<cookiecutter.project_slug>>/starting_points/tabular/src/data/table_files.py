@@ -1,0 +1,73 @@
+"""Read tables: CSV and parquet files, and a table that comes with scikit-learn."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+GAPS = ["?", "-", " "]  # cells without a value, besides those that pandas knows
+UNREADABLE = "(too many cells)"  # fills a line of a CSV file that cannot be read
+
+
+def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
+    """Return the table in a file; `diabetes` is scikit-learn's embedded one.
+
+    Args:
+        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out, and so
+            is a decimal comma.
+        keep_bad_lines: fill lines that have too many cells with `UNREADABLE`.
+
+    Raises:
+        ValueError: if the file is missing, of another kind, or cannot be read.
+    """
+    if path == "diabetes":
+        return load_diabetes()
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"{path} does not exist: set data.path to a .csv or .parquet file")
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".parquet"):
+        raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")
+    try:
+        table = pd.read_parquet(file) if suffix == ".parquet" else read_csv(file, keep_bad_lines)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: convert it ({error})") from error
+    except (ValueError, OSError) as error:  # those of pandas and pyarrow among them
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    table.columns = table.columns.map(str)
+    return table
+
+
+def read_csv(file: Path, keep_bad_lines: bool) -> pd.DataFrame:
+    """Read a CSV file with the separator that its first line holds most of."""
+    with file.open(encoding="utf-8-sig") as lines:
+        header, sample = lines.readline(), lines.read(100_000)
+    separator = max(",;\t|", key=header.count)
+    options: dict[str, Any] = {
+        "sep": separator,
+        "decimal": "," if separator != "," and re.search(r"\d,\d", sample) else ".",
+        "na_values": GAPS,
+        "encoding": "utf-8-sig",
+    }
+    try:
+        return pd.read_csv(file, low_memory=False, **options)
+    except pd.errors.ParserError:
+        if not keep_bad_lines:
+            raise
+        bad_line = [UNREADABLE] * (header.count(separator) + 1)
+        return pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
+
+
+def load_diabetes() -> pd.DataFrame:
+    """Return 442 patients: ten measurements, and how far diabetes progressed in a year.
+
+    Source: B. Efron et al., Least Angle Regression, 2004; it codes the sex as 1 and 2.
+    """
+    from sklearn import datasets  # not needed for a table of one's own
+
+    table = datasets.load_diabetes(as_frame=True, scaled=False).frame
+    table["sex"] = table["sex"].astype(int).astype(str)  # a category, although coded in numbers
+    serum = ["cholesterol", "ldl", "hdl", "cholesterol_by_hdl", "log_triglycerides", "glucose"]
+    names = dict(zip(["s1", "s2", "s3", "s4", "s5", "s6"], serum, strict=True))
+    return table.rename(columns=names | {"target": "progression"})

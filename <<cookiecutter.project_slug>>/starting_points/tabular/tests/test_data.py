@@ -1,0 +1,89 @@
+"""The table: kinds of columns, gaps, targets, checkpoints and rows to predict."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from src.data.tabular_datamodule import TabularDataModule
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    """Return a CSV file of 200 houses, with gaps, dates, an identifier and a column of names."""
+    random = np.random.default_rng(0)
+    area = random.uniform(20, 200, 200).round(1)
+    town = random.choice(["Bonn", "Ulm"], 200)
+    table = pd.DataFrame(
+        {
+            "id": range(1, 201),
+            "owner": [f"owner {i}" for i in range(200)],
+            "area": area,
+            "town": town,
+            "sold": pd.date_range("2020-01-01", periods=200).strftime("%d/%m/%Y"),
+            "price": 10_000 + 3_000 * area + 50_000 * (town == "Bonn"),
+        }
+    )
+    table.loc[::20, ["area", "town", "sold"]] = None
+    table.to_csv(tmp_path / "houses.csv", index=False)
+    table.to_parquet(tmp_path / "houses.parquet")
+    return tmp_path / "houses.csv"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_become_features(houses: Path, suffix: str) -> None:
+    datamodule = TabularDataModule(str(houses.with_suffix(suffix)), "price")
+    kinds = {"area": "number", "town": "category", "sold": "date, day first"}
+    assert datamodule.fitted.preparation.kinds == kinds
+    assert (datamodule.task, datamodule.num_outputs) == ("regression", 1)
+    datamodule.setup()
+    features, targets = next(iter(datamodule.train_dataloader()))
+    assert features.shape == (32, datamodule.num_features)
+    assert features.isfinite().all()
+    assert targets.min() > 10_000  # in its own unit
+
+
+def test_only_training_rows_are_learned_from(houses: Path) -> None:
+    datamodule = TabularDataModule(str(houses), "price")
+    training, _, _ = datamodule.split()
+    mean = datamodule.table["price"].iloc[training].mean()
+    assert datamodule.target_mean == pytest.approx(mean)
+
+
+def test_classes_are_found(houses: Path) -> None:
+    datamodule = TabularDataModule(str(houses), "town")
+    assert (datamodule.task, datamodule.class_names) == ("classification", ["Bonn", "Ulm"])
+    datamodule.setup()
+    assert next(iter(datamodule.val_dataloader()))[1].dtype == torch.int64
+
+
+def test_a_checkpoint_prepares_new_rows_alike(houses: Path, tmp_path: Path) -> None:
+    datamodule = TabularDataModule(str(houses), "price")
+    datamodule.setup()
+    torch.save(datamodule.state_dict(), tmp_path / "state.ckpt")
+    restored = TabularDataModule("gone.csv", "price")
+    restored.load_state_dict(torch.load(tmp_path / "state.ckpt", weights_only=True))
+    new = pd.read_csv(houses).drop(columns=["id", "price"]).astype({"area": object})
+    new.loc[1, "area"] = "large"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    rows = restored.prediction_dataset(str(tmp_path / "new.csv"))
+    expected, _ = datamodule.fitted.preparation.transform(datamodule.table)
+    assert len(rows) == len(rows.names) == 200
+    assert torch.equal(rows[0], torch.from_numpy(expected[0]))
+    with pytest.raises(ValueError, match="area is 'large', not a number"):
+        rows[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "message"),
+    [
+        ("prize", None, "no column prize, only id, owner, area"),
+        ("owner", None, "owner has 200 classes"),
+        ("town", "regression", "regression needs numbers"),
+    ],
+)
+def test_mistakes_are_explained(houses: Path, target: str, task: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TabularDataModule(str(houses), target, task).setup()

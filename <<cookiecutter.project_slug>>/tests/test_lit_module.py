@@ -1,0 +1,82 @@
+"""LitModule: each optimizer, scheduler, precision and clipping; a loss that is not finite."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from src.callbacks.finite_loss import FiniteLoss
+from src.models.lit_module import LitModule
+from src.runtime.project import instantiate
+from tests.conftest import Compose, quiet_trainer
+
+CLIPS: list[dict[str, Any]] = [
+    {},
+    {"gradient_clip_val": 0.5},
+    {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "value"},
+]
+
+
+def batches(bad_batch: int | None = None) -> DataLoader[Any]:
+    """Return six batches of random inputs `(4, 3)` and targets `(4, 1)`."""
+    inputs = torch.randn(24, 3, generator=torch.Generator().manual_seed(0))
+    targets = inputs.sum(dim=1, keepdim=True)
+    if bad_batch is not None:
+        inputs[4 * bad_batch] = float("nan")
+    return DataLoader(TensorDataset(inputs, targets), batch_size=4)
+
+
+def linear_model(composed: Compose, *overrides: str) -> LitModule:
+    """Return a linear model with optimizer and scheduler of the configuration."""
+    node = composed(*overrides).model
+    parts = {name: instantiate(node[name]) for name in ("optimizer", "scheduler")}
+    return LitModule(nn.Linear(3, 1), nn.MSELoss(), None, **parts, lr_interval=node.lr_interval)
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=["no clip", "norm", "value"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_each_optimizer_trains_in_each_precision_with_and_without_clipping(
+    composed: Compose, optimizer: str, precision: Any, clip: dict[str, Any]
+) -> None:
+    model = linear_model(composed, f"model/optimizer={optimizer}", "model.optimizer.lr=0.01")
+    before = model.net.weight.detach().clone()
+    quiet_trainer(precision=precision, **clip).fit(model, batches())
+    assert not torch.equal(model.net.weight, before)
+
+
+@pytest.mark.parametrize("length", [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 12}])
+@pytest.mark.parametrize("scheduler", ["cosine", "one_cycle"])
+def test_a_schedule_ends_with_the_run(
+    composed: Compose, scheduler: str, length: dict[str, int]
+) -> None:
+    model = linear_model(composed, f"model/scheduler={scheduler}")
+    trainer = quiet_trainer(**length)
+    trainer.fit(model, batches())
+    assert trainer.global_step == 12
+    assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-4  # of 1e-3
+
+
+def test_a_run_without_validation_trains_with_plateau(composed: Compose) -> None:
+    model = linear_model(composed, "model/scheduler=plateau")
+    trainer = quiet_trainer(limit_val_batches=0)
+    with pytest.warns(RuntimeWarning, match="val/loss"):
+        trainer.fit(model, batches())
+    assert trainer.global_step == 6
+
+
+def test_a_loss_that_is_not_finite_warns_once_or_stops(
+    composed: Compose, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        quiet_trainer(callbacks=[FiniteLoss()], log_every_n_steps=2, max_epochs=2).fit(
+            linear_model(composed), batches(bad_batch=3)
+        )
+    (message,) = [r.getMessage() for r in caplog.records if "NaN" in r.getMessage()]
+    assert "between steps 2 and 4" in message
+    trainer = quiet_trainer(callbacks=[FiniteLoss(stop=True)], log_every_n_steps=2)
+    with pytest.raises(ValueError, match=r"steps 2 and 4.*model\.optimizer\.lr"):
+        trainer.fit(linear_model(composed), batches(bad_batch=3))

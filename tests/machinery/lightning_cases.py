@@ -1,0 +1,154 @@
+"""The pairs of a module and a datamodule that are tried, and what their YAML files hold."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Case:
+    """One pair: its two nodes, and what is typed beside their names."""
+
+    model: dict[str, Any]
+    data: dict[str, Any] | None
+    overrides: list[str] = field(default_factory=list)
+    has_test: bool = True
+
+
+def case(
+    model: str, data: str | None = "PlainData", *overrides: str, has_test: bool = True, **nodes: Any
+) -> Case:
+    """Return the case of a class of `lightning_code` and one of `lightning_data`.
+
+    Args:
+        model: its name.
+        data: its name; None: the module has its own loaders.
+        overrides: beside the two files.
+        has_test: whether it can be tested.
+        nodes: `model` and `data`: further keys of their nodes.
+    """
+    return Case(
+        {"_target_": f"lightning_code.{model}"} | nodes.get("model_keys", {}),
+        data and {"_target_": f"lightning_data.{data}"} | nodes.get("data_keys", {}),
+        list(overrides),
+        has_test,
+    )
+
+
+NET = {"_target_": "torch.nn.LazyLinear", "out_features": 3}
+ADAM = {"_target_": "torch.optim.Adam", "lr": 0.1}
+PARTIAL_ADAM = ADAM | {"_partial_": True}
+MONITOR = ("monitor=val_loss", "mode=min")
+
+CASES: dict[str, Case] = {
+    # what is there, and what is not
+    "ordinary": case("Classifier", "PlainData", *MONITOR),
+    "images": case("ImageClassifier", "ImageData", *MONITOR),
+    "only training": case("OnlyTraining", "NoValidation", has_test=False),
+    "only training, other loaders": case("OnlyTraining", has_test=False),
+    "no test step": case("NoTestStep", "ImageData", has_test=False),
+    "no forward": case("NoForward", "ImageData"),
+    "forward(x, y)": case("ForwardOfTwo", "ImageData"),
+    "forward(batch)": case("ForwardOfBatch", "DictData"),
+    "tuples from forward": case("TupleOutputs", "ImageData"),
+    "own loaders": case("OwnLoaders", None, *MONITOR),
+    "own train loader": case("OwnTrainLoader", None, has_test=False),
+    "own train loader, other data": case("OwnTrainLoader", "PlainData", has_test=False),
+    "lazy layers": case("Lazy"),
+    "lazy layers, from setup": case("LazyFromSetup"),
+    "configure_model": case("ConfigureModel"),
+    "layers from setup": case("BuiltInSetup", "SetupData", data_keys={"data_dir": "DATA"}),
+    "compiled": case("Compiled", "PlainData", *MONITOR),
+    "compiled in setup": case("CompiledInSetup"),
+    "nested modules": case("Nested", "PlainData", *MONITOR),
+    "tied and parametrized weights": case("Tied"),
+    # arguments and hyperparameters
+    "hparams of everything": case(
+        "HparamsOfEverything",
+        "HparamsData",
+        model_keys={"net": NET, "optimizer": PARTIAL_ADAM, "folder": "a"},
+        data_keys={
+            "transform": {"_target_": "torch.nn.Identity"},
+            "augment": {"_target_": "torch.flip", "_partial_": True, "dims": [0]},
+        },
+    ),
+    "hparams of objects": case("HparamsOfObjects"),
+    "optional arguments": case("OptionalArguments", model_keys={"dropout": None, "net": None}),
+    "_recursive_: false": case(
+        "BuildsItself", model_keys={"_recursive_": False, "net": NET, "optimizer": ADAM}
+    ),
+    "any arguments": case("AnyArguments", model_keys={"_args_": [1, 2], "depth": 3}),
+    "sizes from the data": case(
+        "NeedsSizes", "SizedData", model_keys={"num_features": "???", "num_classes": "???"}
+    ),
+    # optimization
+    "two optimizers by hand": case("ByHand"),
+    "accumulation by hand": case("AccumulatesByHand"),
+    "LBFGS": case("LBFGS"),
+    "no optimizer": case("NoOptimizer"),
+    "parameter groups": case("Groups"),
+    "scheduler by step": case("EachStep"),
+    "scheduler by epoch": case("EachEpoch"),
+    "scheduler on plateau": case("Plateau", "PlainData", *MONITOR),
+    "scheduler on plateau of training": case("PlateauOfTraining", "NoValidation", has_test=False),
+    "schedulers of functions": case("Lambdas"),
+    "own lr_scheduler_step": case("SchedulerStep"),
+    "hooks of optimization": case("Hooks"),
+    "skipped batches": case("SkipsBatches"),
+    "weight averaging": case("Average"),
+    "fine-tuning": case("FineTuned"),
+    # callbacks, metrics and logging
+    "configure_callbacks": case("OwnCallbacks", "PlainData", "logger=csv"),
+    "monitored, logged by a callback": case(
+        "MonitoredByCallback", "PlainData", "monitor=callback_score"
+    ),
+    "monitored, logged by a mixin": case("MonitoredByMixin", "PlainData", "monitor=val_acc"),
+    "metric collections": case("Collections", "PlainData", "monitor=val/best_loss", "mode=min"),
+    "metrics of steps and epochs": case(
+        "StepAndEpoch", "PlainData", "monitor=train/loss_epoch", "mode=min"
+    ),
+    "metrics that are not finite": case("NotFinite", "PlainData", *MONITOR),
+    "collected outputs": case("CollectsOutputs", "PlainData", "callbacks=[default,model_summary]"),
+    # batches
+    "batches: dict": case("OfDicts", "DictData"),
+    "batches: dataclass": case("OfObjects", "DataclassData"),
+    "batches: graph": case("OfObjects", "GraphData"),
+    "batches: named tuple": case("OfObjects", "NamedTupleData"),
+    "batches: nested": case("OfNested", "NestedData"),
+    "batches: numbers": case("OfNumbers", "NumbersData"),
+    "batches: sequences": case("OfSequences", "PaddedData"),
+    "batches: no labels": case("Autoencoder", "UnlabelledData"),
+    "batches: text": case("OfText", "TextData", has_test=False),
+    "labels outside of the classes": case("ImageClassifier", "IgnoredLabels", *MONITOR),
+    "labels of pixels": case("Segmenter", "SegmentationData"),
+    "own transfer": case("Classifier", "LateTransfer"),
+    # loaders
+    "worker processes": case("Classifier", "WorkerData"),
+    "iterable without length": case("Classifier", "IterableData", *MONITOR),
+    "any iterable": case("Classifier", "OwnIterableData"),
+    "two validation loaders": case(
+        "StepAndEpoch", "TwoValidationSets", "monitor=val/loss/dataloader_idx_0", "mode=min"
+    ),
+    "named validation loaders": case(
+        "NamedSets", "NamedValidationSets", "monitor=val/noisy", "mode=min"
+    ),
+    "combined validation": case("OfCombined", "CombinedValidation"),
+    "combined training": case("OfTwoLoaders", "CombinedTraining"),
+    "combined training, min_size": case(
+        "OfTwoLoaders", "CombinedTraining", data_keys={"mode": "min_size"}
+    ),
+    "dict of loaders": case("OfTwoLoaders", "DictOfLoaders"),
+    "list of loaders": case("OfTwoLoaders", "ListOfLoaders"),
+    "the loader's iterator": case("OfIterator", "NoValidation", has_test=False),
+    "no validation set": case("Classifier", "NoValidation", has_test=False),
+    "validation: empty list": case("Classifier", "EmptyListValidation"),
+    "validation: empty set": case("Classifier", "EmptyValidationSet"),
+    "samplers": case("Classifier", "SamplerData"),
+    # state
+    "fitted data": case("Classifier", "FittedData"),
+    "additions to the checkpoint": case("AddsToCheckpoint"),
+    "a part of the weights": case("PartOfWeights"),
+    "a size from the checkpoint": case("Grows"),
+    "extra state": case("ExtraState"),
+    "state of a callback": case("WithStatefulCallback"),
+    "a project's own base class": case("OwnBase"),
+}

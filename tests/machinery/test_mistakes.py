@@ -1,0 +1,165 @@
+"""What people mistype is answered in one line, and works once the advice is followed."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Answer, Command
+from src import train
+
+# What is typed; what the answer holds; what is typed then (the advice), or None where the answer
+# lists choices.
+BEFORE_HYDRA = [
+    # H4: a choice needs no +
+    ("+experiment=mon_experience", "without +: experiment=mon_experience", "experiment=..."),
+    ("+data=digits", "without +: data=digits", "data=digits"),
+    ("+logger=csv", "without +: logger=csv", "logger=csv"),
+    ("+trainer.max_epochs=1", "without +: trainer.max_epochs=1", "trainer.max_epochs=1"),
+    # H1: a key is searched by its end
+    ("optimizer.lr=0.1", "Did you mean model.optimizer.lr=0.1?", "model.optimizer.lr=0.1"),
+    ("lr=0.1", "Did you mean model.optimizer.lr=0.1?", "model.optimizer.lr=0.1"),
+    ("-m lr=0.1,0.2", "Did you mean model.optimizer.lr=0.1,0.2?", "-m model.optimizer.lr=0.1,0.2"),
+    ("net=cnn", "Did you mean model/net=cnn?", "model/net=cnn"),
+    ("optim=sgd", "Did you mean model/optimizer=sgd?", "model/optimizer=sgd"),
+    ("model.net=cnn", "type model/net=NAME: cnn", "model/net=cnn"),
+    ("scheduler.gamma=0.1", "takes no gamma. It takes optimizer, mode, factor", None),
+    ("sead=3", "Did you mean seed=3?", "seed=3"),
+    ("~sead", "Did you mean ~seed?", "~seed"),
+    ("task=x", "Did you mean task_name=x?", "task_name=x"),
+    ("trainner.max_epochs=1", "mean trainer.max_epochs=1?", "trainer.max_epochs=1"),
+    # H2: + is advised only where the target takes it
+    ("data.pin_memory=false", "takes no pin_memory. It takes data_dir, batch_size", None),
+    ("data.train_val_test_split=[1]", "takes no train_val_test_split. It takes", None),
+    ("model.optimizer.amsgrad=true", "+model.optimizer.amsgrad=true", "+model.optimizer.amsgrad=true"),
+    ("callbacks.early_stopping.patience=2", "add callbacks=[default,early_stopping]", None),
+    # H5, H7: names of other templates
+    ("dataset=digits", "Did you mean data=digits?", "data=digits"),
+    ("hparams_search=lr_grid", "Did you mean search=lr_grid?", "-m search=lr_grid"),
+    ("debug=fdr", "Choices: default, fast_dev_run, limit", "debug=limit"),
+    ("trainer=default", "Choices: cpu, ddp", "trainer=cpu"),
+    ("extras.print_config=false", "python src/train.py --cfg job", None),
+    ("paths=default", "It has the keys paths.root_dir", "paths.root_dir=."),
+    ("logger=tb", "Choices: csv, many_loggers, mlflow", "logger=csv"),
+    ("data=digit", "Did you mean data=digits?", "data=digits"),
+    # H6: typed as elsewhere
+    ("lr = 0.1", "Type without blanks:", None),
+    ("seed= 1", "seed=1", "seed=1"),
+    ("data.batch_size=64,", "Type data.batch_size=64", "data.batch_size=64"),
+    ("--data.batch_size=64", "without dashes: data.batch_size=64", "data.batch_size=64"),
+    ("--sead", "no such option", None),
+    ("seed", "is no override", None),
+    ("seed=1,2", "type -m seed=1,2", "-m seed=1,2"),
+    ("search=lr_grid", "Type -m", "-m search=lr_grid"),
+    # H9: an unknown choice in a sweep
+    ("-m model=resnet18,resnet34", "model=resnet18: there is no such file. Choices: mnist", None),
+    ("-m data=digits,digit", "Did you mean data=digits?", None),
+    ("-m +data=digits,mnist", "without +", None),
+    ("-m seed=interval(0,1)", "type choice(...) or range(...)", "-m seed=range(0,2)"),
+    # values of another type, and what cannot be read
+    ("seed=abc", "seed=abc: Value 'abc'", "seed=1"),
+    ("tags=word", "tags=word", "tags=[word]"),
+    ("trainer.max_epochs=ten", "trainer.max_epochs=ten", "trainer.max_epochs=1"),
+    ("train=maybe", "train=maybe", "train=true"),
+    ("seed=[1", "cannot be read", None),
+    ("'data.data_dir=a (b)'", "data.data_dir='a (b)'", '''"data.data_dir='a (b)'" data=mnist'''),
+    ("model=null", "a run needs one. Type model=NAME: mnist", "model=mnist"),
+    ("data=3", "data=3: there is no such file", None),
+    ("hydra/launcher=joblibb", "Choices: basic, joblib", None),
+    ("hydra.run.dir=README.md/x", "README.md/x", None),
+]
+IN_THE_JOB = [
+    ("mode=maximum", "Type mode=min", "mode=min"),
+    ("ckpt_path=missing.ckpt", "ckpt_path=missing.ckpt: ", None),
+    ("init_from=missing.ckpt", "init_from=missing.ckpt: ", None),
+    ("data.batch_size=many", "expects int", "data.batch_size=8"),
+    ("data.num_workers=${nope}", "data.num_workers: Interpolation key 'nope' not found", None),
+    ("data.num_workers=${oc.env:NOPE}", "the environment variable NOPE is not set", None),
+    ("+callbacks.mine=3", "callbacks.mine has no _target_", None),
+    ("+callbacks.mine.patience=3", "callbacks.mine has no _target_", None),
+    # H2: followed blindly, + is refused
+    ("+data.pin_memory=false", "takes no pin_memory. It takes", None),
+    ("+model.optimizer.beta=3", "mean model.optimizer.betas?", "+model.optimizer.betas=[0.9,0.99]"),
+    ("trainer.max_epoch=1", "Did you mean trainer.max_epochs?", "trainer.max_epochs=1"),
+    # H3: targets
+    ("model.optimizer._target_=nn.Adam", "no module nn. Did you mean torch.optim.Adam?", None),
+    ("model.optimizer._target_=torch.optim.Adm", "Did you mean torch.optim.Adam?", None),
+    ("model.net._target_=nn.Linear", "no module nn. Did you mean torch.nn.Linear?", None),
+    ("data._target_=src.data.mnits.MNISTDataModule", "mean src.data.mnist_datamodule.MNIST", None),
+    ("data._target_=nowhere.Data", "no module nowhere. Is it installed?", None),
+    ("~model/net", "model.net is missing", "model/net=cnn"),
+]
+# Accepted: H6, H8, A12
+ACCEPTED = {
+    "logger=[]": {"logger": {}},
+    "logger=null": {"logger": {}},
+    "~logger": {"logger": {}},
+    "callbacks=null": {"callbacks": {}},
+    "data=null": {"data": None},
+    "~data": {"data": None},
+    "experiment=null": {},
+    "trainer=null": {},
+    "model/scheduler=null": {"model.scheduler": None},
+    "+common/logger@logger=null": {"logger": {}},
+    "common/logger=csv": {"logger.csv.name": "csv"},
+    "trainer.strategy=auto": {"trainer.strategy": "auto"},
+    "+trainer.strategy=auto": {"trainer.strategy": "auto"},
+    "callbacks=[default,early_stopping]": {"callbacks.early_stopping.mode": "max"},
+    "tags=['[/b]','[INST] hello [/INST]']": {"tags": ["[/b]", "[INST] hello [/INST]"]},
+}
+
+
+class Typed:
+    """Run command lines of `src/train.py` that train nothing."""
+
+    def __init__(self, command: Command, logs: Path) -> None:
+        self.command, self.logs = command, logs
+        self.configurations: list[Any] = []
+
+    def __call__(self, line: str) -> Answer:
+        self.configurations.clear()
+        defaults = [] if "logger" in line else ["logger=none"]
+        return self.command(*defaults, *shlex.split(line))
+
+
+@pytest.fixture
+def typed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    typed = Typed(command, tmp_path / "logs")
+
+    def note(cfg: Any) -> tuple[dict[str, float], None]:
+        typed.configurations.append(cfg)
+        return {"val/acc": 0.5}, None
+
+    monkeypatch.setattr(train, "train", note)
+    return typed
+
+
+def check_answer(typed: Typed, line: str, expected: str, advice: str | None) -> None:
+    answer = typed(line)
+    assert answer.code == 1
+    assert answer.err.startswith("Error: ")
+    assert len(answer.err.splitlines()) == 1
+    assert len(answer.err) < 600
+    assert expected in answer.err
+    assert not typed.configurations
+    if advice:
+        answer = typed(advice.replace("experiment=...", "experiment=mon_experience logger=none"))
+        assert (answer.code, answer.err.replace("\n", " ")) == (0, "")
+        assert typed.configurations
+
+
+@pytest.mark.parametrize(("line", "expected", "advice"), BEFORE_HYDRA)
+def test_a_mistake_is_answered_before_anything_is_written(
+    typed: Typed, line: str, expected: str, advice: str | None
+) -> None:
+    check_answer(typed, line, expected, None)
+    assert not [path for path in typed.logs.rglob("*") if path.suffix in (".log", ".json")]
+    if advice:
+        check_answer(typed, line, expected, advice)
+
+
+@pytest.mark.parametrize(("line", "expected", "advice"), IN_THE_JOB)
+def test_a_mistake_is_answered_before_anything_is_built(
+    typed: Typed, line: str, expected: str, advice: str | None
+) -> None:
+    check_answer(typed, line, expected, advice)
