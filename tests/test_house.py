@@ -28,11 +28,12 @@ LATE_IMPORTS = 10
 DISTRIBUTIONS = {
     "dotenv": "python-dotenv",
     "hydra": "hydra-core",
-    "PIL": "torchvision",  # brings Pillow
+    "PIL": "matplotlib",  # brings Pillow
     "sklearn": "scikit-learn",
     "numpy": "torchmetrics",  # brings it along
     "packaging": "hydra-core",
     "sqlalchemy": "optuna",
+    "uvicorn": "mlflow",
     "yaml": "hydra-core",
 }
 # Imported where they are installed; else the message says what to type.

@@ -37,7 +37,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         objects = run.build()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path, verbose=False)
-        run.collect()
+        run.collect_metrics()
     return run.metrics, objects
 
 

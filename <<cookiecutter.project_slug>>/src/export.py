@@ -8,6 +8,7 @@ python src/export.py ckpt_path=best format=onnx output=model.onnx
 The batch may have any size. If the outputs differ by more than `tolerance`, no file is written.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def main(cfg: DictConfig) -> None:
     output = export(cfg)
     print(f"exported: {output}")
     if cfg.format == "mlflow":
-        print(f"serve it: mlflow models serve --env-manager local --port 5001 --model-uri {output}")
+        serve = ("models", "serve", "--env-manager", "local", "--port", "5001", "--model-uri")
+        print(f"serve it: {shlex.join(['mlflow', *serve, str(output)])}")
 
 
 if __name__ == "__main__":

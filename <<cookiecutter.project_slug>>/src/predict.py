@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     print(f"predictions: {output}")
     if errors:
         name, error = next(iter(errors.items()))
-        raise ConfigError(f"{len(errors)} inputs could not be read, such as {name} ({error})")
+        raise ConfigError(f"Inputs that cannot be read: {len(errors)}, such as {name} ({error})")
 
 
 if __name__ == "__main__":

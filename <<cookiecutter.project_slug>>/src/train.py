@@ -49,11 +49,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
             load_initial_weights(model, cfg.init_from)
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
-            run.collect()
+            run.collect_metrics()
             ckpt_path = best_checkpoint(trainer)  # None: the weights in memory
         if cfg.test and run.can_test():
             trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-            run.collect()
+            run.collect_metrics()
     return run.metrics, objects
 
 

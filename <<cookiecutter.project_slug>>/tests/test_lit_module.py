@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_warns_once_or_stops(
             linear_model(composed), batches(bad_batch=3)
         )
     (message,) = [r.getMessage() for r in caplog.records if "NaN" in r.getMessage()]
-    assert "between steps 2 and 4" in message
+    assert "steps 2 to 4" in message
     trainer = quiet_trainer(callbacks=[FiniteLoss(stop=True)], log_every_n_steps=2)
-    with pytest.raises(ValueError, match=r"steps 2 and 4.*model\.optimizer\.lr"):
+    with pytest.raises(ValueError, match=r"steps 2 to 4.*model\.optimizer\.lr"):
         trainer.fit(linear_model(composed), batches(bad_batch=3))

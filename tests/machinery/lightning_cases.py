@@ -1,7 +1,20 @@
 """The pairs of a module and a datamodule that are tried, and what their YAML files hold."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback
+from omegaconf import DictConfig, open_dict
+
+from src.runtime.check import configuration_problems, quick_problems
+from src.runtime.checkpoint_config import targets_of_own_files
+from src.runtime.overrides import choices_by_group, compose
+from src.runtime.project import CONFIGS
 
 
 @dataclass
@@ -56,7 +69,7 @@ CASES: dict[str, Case] = {
     "lazy layers": case("Lazy"),
     "lazy layers, from setup": case("LazyFromSetup"),
     "configure_model": case("ConfigureModel"),
-    "layers from setup": case("BuiltInSetup", "SetupData", data_keys={"data_dir": "DATA"}),
+    "layers from setup": case("BuiltInSetup", "SetupData", data_keys={"data_dir": "${paths.data_dir}"}),
     "compiled": case("Compiled", "PlainData", *MONITOR),
     "compiled in setup": case("CompiledInSetup"),
     "nested modules": case("Nested", "PlainData", *MONITOR),
@@ -107,7 +120,7 @@ CASES: dict[str, Case] = {
         "StepAndEpoch", "PlainData", "monitor=train/loss_epoch", "mode=min"
     ),
     "metrics that are not finite": case("NotFinite", "PlainData", *MONITOR),
-    "collected outputs": case("CollectsOutputs", "PlainData", "callbacks=[default,model_summary]"),
+    "collected outputs": case("CollectsOutputs", "PlainData"),
     # batches
     "batches: dict": case("OfDicts", "DictData"),
     "batches: dataclass": case("OfObjects", "DataclassData"),
@@ -139,7 +152,7 @@ CASES: dict[str, Case] = {
     "dict of loaders": case("OfTwoLoaders", "DictOfLoaders"),
     "list of loaders": case("OfTwoLoaders", "ListOfLoaders"),
     "the loader's iterator": case("OfIterator", "NoValidation", has_test=False),
-    "no validation set": case("Classifier", "NoValidation", has_test=False),
+    "no test set": case("Classifier", "NoValidation", has_test=False),
     "validation: empty list": case("Classifier", "EmptyListValidation"),
     "validation: empty set": case("Classifier", "EmptyValidationSet"),
     "samplers": case("Classifier", "SamplerData"),
@@ -152,3 +165,84 @@ CASES: dict[str, Case] = {
     "state of a callback": case("WithStatefulCallback"),
     "a project's own base class": case("OwnBase"),
 }
+
+
+class Stop(Exception):
+    """What stops a run, as `kill -9` does: without a checkpoint of its own."""
+
+
+class Watch(Callback):
+    """Note where training begins; stop it in its second epoch."""
+
+    first_step: int | None = None
+
+    def __init__(self, stop: bool = False) -> None:
+        self.stop = stop
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, idx: int) -> None:
+        if Watch.first_step is None:
+            Watch.first_step = trainer.global_step
+        if self.stop and trainer.current_epoch == 1 and idx == 1:
+            raise Stop
+
+
+def file_name(name: str) -> str:
+    """Return the name of the two YAML files of a case."""
+    return "lightning_code_" + "".join(c if c.isalnum() else "_" for c in name)
+
+
+@pytest.fixture(scope="module")
+def yaml_files() -> Iterator[None]:
+    """Write the two YAML files of each case into the project, as their owner would."""
+    files = {}
+    for name, found in CASES.items():
+        files[CONFIGS / "model" / f"{file_name(name)}.yaml"] = found.model
+        if found.data:
+            files[CONFIGS / "data" / f"{file_name(name)}.yaml"] = found.data
+    for path, node in files.items():
+        path.write_text(yaml.safe_dump(node))
+    forget_files()
+    torch.set_num_threads(1)
+    yield
+    for path in files:
+        path.unlink()
+    forget_files()
+
+
+def forget_files() -> None:
+    """Let the project look at its YAML files again."""
+    choices_by_group.cache_clear()
+    targets_of_own_files.cache_clear()
+
+
+def composed(name: str, log_dir: Path, *overrides: str, stop: bool = False) -> DictConfig:
+    """Compose the configuration of a case, as it is typed."""
+    found = CASES[name]
+    data = file_name(name) if found.data else "none"
+    typed = [f"data={data}", f"model={file_name(name)}", "logger=none", *found.overrides]
+    typed += [f"paths.log_dir='{log_dir}'", f"paths.data_dir='{log_dir}/data'"]
+    cfg = compose("train", *typed, "trainer.max_epochs=2", "trainer.accelerator=cpu", *overrides)
+    assert [*quick_problems(cfg), *configuration_problems(cfg)] == []
+    if cfg.callbacks is not None:
+        with open_dict(cfg):
+            cfg.callbacks.watch = {"_target_": f"{__name__}.Watch", "stop": stop}
+    Watch.first_step = None
+    return cfg
+
+
+def run_folder(log_dir: Path) -> Path:
+    """Return the folder of the only run."""
+    (folder,) = (log_dir / "train" / "runs").iterdir()
+    return folder
+
+
+def checkpoints(folder: Path) -> list[dict[str, Any]]:
+    """Read all checkpoints of a run as plain data."""
+    files = sorted((folder / "checkpoints").glob("*.ckpt"))
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+def evaluation(folder: Path, log_dir: Path) -> DictConfig:
+    """Compose the evaluation of a run."""
+    paths = (f"paths.log_dir='{log_dir}'", f"paths.data_dir='{log_dir}/data'")
+    return compose("eval", f"ckpt_path='{folder}'", *paths, "trainer.accelerator=cpu")

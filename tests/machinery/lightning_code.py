@@ -606,7 +606,7 @@ class StepAndEpoch(Classifier):
         self.log("val/loss", self.loss(batch))
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.log("test/loss", self.loss(batch), add_dataloader_idx=False)
+        self.log("test/loss", self.loss(batch))
 
     def on_train_epoch_end(self) -> None:
         for logger in self.loggers:
@@ -683,7 +683,8 @@ class OfNumbers(L.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_loss", batch["x"], batch_size=1)
 
-    test_step = validation_step
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("test_loss", batch["x"], batch_size=1)
 
     def configure_optimizers(self) -> Any:
         return SGD(self.parameters(), lr=0.1)

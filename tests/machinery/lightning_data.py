@@ -194,7 +194,8 @@ class LateTransfer(PlainData):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         x, y = batch
-        return x + 0.01 * torch.randn_like(x), y
+        is_training = self.trainer is not None and self.trainer.training
+        return (x + 0.01 * torch.randn_like(x) if is_training else x), y
 
 
 # --- loaders -----------------------------------------------------------------------------------

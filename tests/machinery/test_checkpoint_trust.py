@@ -126,7 +126,9 @@ def reachable(package: Any, name: str, steps: int) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("package", ["lightning.pytorch", "torchmetrics", "torchvision", "torch.nn"])
+@pytest.mark.parametrize(
+    "package", ["lightning.pytorch", "torchmetrics", "torchvision", "torch.nn"]
+)
 def test_what_passes_is_a_class_of_the_allowed_bases(package: str) -> None:
     bases = tuple(
         getattr(importlib.import_module(base.rpartition(".")[0]), base.rpartition(".")[2])
@@ -151,7 +153,13 @@ def test_interpolations_of_a_checkpoint_are_text(monkeypatch: pytest.MonkeyPatch
     called = []
     OmegaConf.register_new_resolver("evil", lambda *a: called.append(a) or "x", replace=True)
     monkeypatch.setenv("HARMLESS", "value")
-    texts = ["${evil:1}", "\\${evil:1}", "\\\\${evil:1}", "a${evil:${evil:2}}b", "${oc.env:A,${evil:}}"]
+    texts = [
+        "${evil:1}",
+        "\\${evil:1}",
+        "\\\\${evil:1}",
+        "a${evil:${evil:2}}b",
+        "${oc.env:A,${evil:}}",
+    ]
     node = OmegaConf.create(without_interpolations({"texts": texts, "env": "${oc.env:HARMLESS}"}))
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.runtime import export
-from src.runtime.export import example_inputs, write_export
+from src.runtime.export import example_inputs, export_to_file
 from src.runtime.project import ConfigError
 
 
@@ -76,28 +76,32 @@ class SeesItsFirstBatchOnly(Model):
         return self.net(x) + self.calls
 
 
-def run_export(tmp_path: Path, model: LightningModule, data: Any, **settings: Any) -> Path:
-    checkpoint = {"state_dict": model.state_dict()}
-    if data is not None:
-        checkpoint["Data"] = {"fitted": 7}
+def run_export(tmp_path: Path, model: LightningModule, samples: int = 5, **keys: Any) -> Path:
+    """Write a checkpoint as Lightning does, and export its model."""
+    checkpoint = {"state_dict": model.state_dict(), "Data": {"fitted": 7}}
     torch.save(checkpoint, tmp_path / "model.ckpt")
+    number = len(list(tmp_path.glob("run*")))
     defaults = {
+        "task_name": "export",
         "ckpt_path": str(tmp_path / "model.ckpt"),
         "output": None,
         "tolerance": 1e-4,
-        "paths": {"output_dir": str(tmp_path / "run")},
+        "data": {"_target_": f"{__name__}.Data", "samples": samples},
+        "model": {"_target_": f"{__name__}.{type(model).__name__}"},
+        "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
+        "callbacks": None,
+        "logger": None,
+        "paths": {"log_dir": str(tmp_path), "output_dir": str(tmp_path / f"run{number}")},
     }
-    cfg: Any = OmegaConf.create(defaults | settings)
-    objects: Any = {"datamodule": data, "model": type(model)(), "trainer": None}
-    return write_export(cfg, objects)
+    return export_to_file(OmegaConf.create(defaults | keys))
 
 
 def test_onnx_is_used_without_torch(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = Model().eval()
-    path = run_export(tmp_path, model, Data(), format="onnx")
-    assert path == tmp_path / "run" / "model.onnx"
+    path = run_export(tmp_path, model, format="onnx")
+    assert path == tmp_path / "run0" / "model.onnx"
 
     session = onnxruntime.InferenceSession(path)
     facts = session.get_modelmeta().custom_metadata_map
@@ -119,7 +123,7 @@ def test_onnx_is_used_without_torch(tmp_path: Path) -> None:
 def test_torch_export_takes_any_batch_size(tmp_path: Path) -> None:
     model = Model().eval()
     output = tmp_path / "folder" / "net.pt2"
-    assert run_export(tmp_path, model, Data(1), format="torch_export", output=str(output)) == output
+    assert run_export(tmp_path, model, 1, format="torch_export", output=str(output)) == output
     extra = {"class_names": ""}
     program = torch.export.load(output, extra_files=extra).module()
     for size in (1, 5):
@@ -133,7 +137,7 @@ def test_a_dict_of_inputs(tmp_path: Path, format: str) -> None:
     if format == "onnx":
         pytest.importorskip("onnxscript")
     model = TwoInputs()
-    path = run_export(tmp_path, model, None, format=format)
+    path = run_export(tmp_path, model, data=None, format=format)
     if format == "onnx":
         session = pytest.importorskip("onnxruntime").InferenceSession(path)
         assert [node.name for node in session.get_inputs()] == ["ids", "mask"]
@@ -143,31 +147,33 @@ def test_a_dict_of_inputs(tmp_path: Path, format: str) -> None:
 def test_mlflow(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     model = Model().eval()
-    path = run_export(tmp_path, model, Data(), format="mlflow")
-    assert path == tmp_path / "run" / "model"
+    path = run_export(tmp_path, model, format="mlflow")
+    assert path == tmp_path / "run0" / "model"
     loaded = mlflow.pyfunc.load_model(str(path))
     batch = torch.randn(3, 3, 6)
     np.testing.assert_allclose(loaded.predict(batch.numpy()), model(batch).detach(), atol=1e-5)
     assert loaded.metadata.get_input_schema() is not None
     assert "torch==" in (path / "requirements.txt").read_text()
     with pytest.raises(OSError, match="not empty"):
-        run_export(tmp_path, model, Data(), format="mlflow")
+        run_export(tmp_path, model, format="mlflow", output=str(path))
     with pytest.raises(ConfigError, match="one tensor"):
-        run_export(tmp_path, TwoInputs(), None, format="mlflow", output=str(tmp_path / "other"))
+        run_export(
+            tmp_path, TwoInputs(), data=None, format="mlflow", output=str(tmp_path / "other")
+        )
 
 
 def test_a_wrong_export_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="differs from the original"):
-        run_export(tmp_path, SeesItsFirstBatchOnly(), Data(), format="torch_export")
-    assert list((tmp_path / "run").iterdir()) == []
+        run_export(tmp_path, SeesItsFirstBatchOnly(), format="torch_export")
+    assert [path.name for path in tmp_path.rglob("*") if path.suffix == ".pt2"] == []
 
 
 def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"choose onnx, torch_export, mlflow"):
-        run_export(tmp_path, Model(), Data(), format="tflite")
+        run_export(tmp_path, Model(), format="tflite")
     monkeypatch.setattr(export, "find_spec", lambda package: None)
     with pytest.raises(ConfigError, match=r"needs onnx: uv sync --extra export"):
-        run_export(tmp_path, Model(), Data(), format="onnx")
+        run_export(tmp_path, Model(), format="onnx")
 
 
 def test_inputs_that_are_no_tensors_need_an_example() -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from src.runtime.predict import write_predictions
+from src.runtime.predict import predict_to_file
 from src.runtime.project import ConfigError
 
 
@@ -34,10 +34,10 @@ class Lines(Dataset[Any]):
 class Data(LightningDataModule):
     def __init__(self, as_dict: bool = False, class_names: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.as_dict, self.class_names, self.mean = as_dict, class_names, None
+        self.as_dict, self.class_names, self.mean = as_dict, class_names, 0.0
 
     def prediction_dataset(self, path: str) -> Lines:
-        assert self.mean is not None, "the state of the checkpoint comes first"
+        assert self.mean, "the state of the checkpoint comes first"
         return Lines(path, self.mean, self.as_dict)
 
     def state_dict(self) -> dict[str, Any]:
@@ -57,44 +57,53 @@ class Model(LightningModule):
         super().__init__()
         self.net = nn.Linear(1, outputs, bias=False)
         self.dropout = nn.Dropout(0.9)
-        self.seen: list[int] = []
 
     def forward(self, inputs: Any) -> Tensor:
         x = inputs["x"] if isinstance(inputs, dict) else inputs
-        self.seen.append(len(x))
+        assert not self.training
         return self.net(self.dropout(x))
 
 
-def write_checkpoint(path: Path, data: LightningDataModule, model: LightningModule) -> None:
-    """Write what Lightning writes, as far as predictions need it."""
-    state = {type(data).__qualname__: data.state_dict()}
-    torch.save({"state_dict": model.state_dict(), **state}, path)
+def run_config(tmp_path: Path, **keys: Any) -> DictConfig:
+    """Return what `predict.yaml` and a checkpoint give, with a run folder that is not used yet."""
+    number = len(list(tmp_path.glob("run*")))
+    defaults = {
+        "task_name": "predict",
+        "ckpt_path": str(tmp_path / "model.ckpt"),
+        "output": None,
+        "batch_size": 2,
+        "num_workers": 0,
+        "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
+        "callbacks": None,
+        "logger": None,
+        "paths": {"log_dir": str(tmp_path), "output_dir": str(tmp_path / f"run{number}")},
+    }
+    return OmegaConf.create(defaults | keys)
 
 
 def predict(
-    tmp_path: Path, data: Any, model: LightningModule, lines: str, **settings: Any
+    tmp_path: Path,
+    lines: str,
+    data: str = "Data",
+    model: str = "Model",
+    class_names: tuple[str, ...] = (),
+    as_dict: bool = False,
+    outputs: int = 2,
+    **keys: Any,
 ) -> tuple[Path, dict[str, str]]:
-    """Store the weights of `model`, and predict with those that a new one reads."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.tensor([[1.0], [-1.0]])[: len(parameter)])
-    write_checkpoint(tmp_path / "model.ckpt", data, model)
+    """Write a checkpoint as Lightning does, and predict `lines` with it."""
+    weights = {"net.weight": torch.tensor([[1.0], [-1.0]])[:outputs]}
+    torch.save({"state_dict": weights, data: {"mean": 10.0}}, tmp_path / "model.ckpt")
     (tmp_path / "lines.txt").write_text(lines)
-    cfg: DictConfig = OmegaConf.create(
-        {
-            "ckpt_path": str(tmp_path / "model.ckpt"),
-            "input": str(tmp_path / "lines.txt"),
-            "output": None,
-            "batch_size": 2,
-            "num_workers": 0,
-            "paths": {"output_dir": str(tmp_path / "run")},
-        }
-        | settings
+    datamodule = {"_target_": f"{__name__}.{data}", "as_dict": as_dict, "class_names": class_names}
+    cfg = run_config(
+        tmp_path,
+        data=datamodule,
+        model={"_target_": f"{__name__}.{model}", "outputs": outputs},
+        input=str(tmp_path / "lines.txt"),
+        **keys,
     )
-    torch.nn.init.zeros_(next(model.parameters()))
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    objects: Any = {"datamodule": data, "model": model, "trainer": trainer}
-    return write_predictions(cfg, objects)
+    return predict_to_file(cfg)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -105,10 +114,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("as_dict", [False, True])
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_classes_and_probabilities(tmp_path: Path, as_dict: bool, num_workers: int) -> None:
-    data, model = Data(as_dict, ("high", "low")), Model()
-    settings = {"num_workers": num_workers}
-    output, errors = predict(tmp_path, data, model, "11\n9\nbroken\n10.5\n13\n", **settings)
-    assert output == tmp_path / "run" / "predictions.csv"
+    settings = {"as_dict": as_dict, "num_workers": num_workers, "class_names": ("high", "low")}
+    output, errors = predict(tmp_path, "11\n9\nbroken\n10.5\n13\n", **settings)
+    assert output == tmp_path / "run0" / "predictions.csv"
     rows = read_csv(output)
     assert list(rows[0]) == ["name", "prediction", "p_high", "p_low", "error"]
     assert [row["name"] for row in rows] == [f"line {number}" for number in range(1, 6)]
@@ -116,12 +124,11 @@ def test_classes_and_probabilities(tmp_path: Path, as_dict: bool, num_workers: i
     assert [row["p_high"] for row in rows] == ["0.880797", "0.119203", "", "0.731059", "0.997527"]
     assert "could not convert string to float" in rows[2]["error"]
     assert errors == {"line 3": rows[2]["error"]}
-    assert model.seen == [2, 1, 1]
     assert not any(row["error"] for row in rows if row["name"] != "line 3")
 
 
 def test_numbers_in_their_unit(tmp_path: Path) -> None:
-    output, errors = predict(tmp_path, NumberData(), Model(outputs=1), "11\n9.25\n")
+    output, errors = predict(tmp_path, "11\n9.25\n", data="NumberData", outputs=1)
     assert read_csv(output) == [
         {"name": "line 1", "prediction": "1000.0", "error": ""},
         {"name": "line 2", "prediction": "-750.0", "error": ""},
@@ -130,7 +137,7 @@ def test_numbers_in_their_unit(tmp_path: Path) -> None:
 
 
 def test_several_numbers_for_an_input(tmp_path: Path) -> None:
-    output, _ = predict(tmp_path, Data(), Model(), "11\n")
+    output, _ = predict(tmp_path, "11\n")
     assert read_csv(output)[0]["prediction"] == "[1.0, -1.0]"
 
 
@@ -138,8 +145,7 @@ def test_parquet(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     output = tmp_path / "folder" / "predictions.parquet"
-    data = Data(class_names=("high", "low"))
-    predict(tmp_path, data, Model(), "11\nbroken\n", output=str(output))
+    predict(tmp_path, "11\nbroken\n", class_names=("high", "low"), output=str(output))
     table = pandas.read_parquet(output)
     assert table["prediction"][0] == "high"
     assert table["prediction"].isna().tolist() == [False, True]
@@ -148,48 +154,65 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_nothing_can_be_read(tmp_path: Path) -> None:
-    output, errors = predict(tmp_path, Data(), Model(), "a\nb\nc\n")
+    output, errors = predict(tmp_path, "a\nb\nc\n")
     assert len(errors) == 3
     assert [row["prediction"] for row in read_csv(output)] == ["", "", ""]
 
 
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds nothing to predict"):
-        predict(tmp_path, Data(), Model(), "")
+        predict(tmp_path, "")
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
-        predict(tmp_path, Data(), Model(), "1\n", output="predictions.xlsx")
+        predict(tmp_path, "1\n", output="predictions.xlsx")
     with pytest.raises(ConfigError, match=r"\[2\] numbers for an input.* 3 class_names"):
-        predict(tmp_path, Data(class_names=("a", "b", "c")), Model(), "1\n")
+        predict(tmp_path, "1\n", class_names=("a", "b", "c"))
     with pytest.raises(ConfigError, match=r"prediction_dataset\(path\)"):
-        predict(tmp_path, LightningDataModule(), Model(), "1\n")
+        predict_to_file(run_config(tmp_path, data=None, model={"_target_": f"{__name__}.Model"}))
 
 
 class OwnLoaders(Model):
     def predict_dataloader(self) -> DataLoader[Tensor]:
         return DataLoader(torch.tensor([[1.0], [2.0], [3.0]]), batch_size=2)
 
-    def predict_step(self, batch: Tensor, batch_idx: int) -> dict[str, Any]:
-        return {"score": self(batch)[:, 0], "source": Path("a")}
+    def predict_step(self, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
+        return {"score": self(batch)[:, 0]}
 
 
 def test_a_module_with_its_own_predict_step(tmp_path: Path) -> None:
     model = OwnLoaders(outputs=1)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     torch.nn.init.ones_(model.net.weight)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
-    trainer.save_checkpoint(tmp_path / "own.ckpt")
-    cfg = OmegaConf.create(
-        {
-            "ckpt_path": str(tmp_path / "own.ckpt"),
-            "input": "???",
-            "output": None,
-            "paths": {"output_dir": str(tmp_path)},
-        }
-    )
-    torch.nn.init.zeros_(model.net.weight)
-    objects: Any = {"datamodule": None, "model": model, "trainer": trainer}
-    output, errors = write_predictions(cfg, objects)
-    assert (output.name, errors) == ("predictions.pt", {})
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    node = {"_target_": f"{__name__}.OwnLoaders", "outputs": 1}
+    output, errors = predict_to_file(run_config(tmp_path, data=None, model=node, input="???"))
+    assert (output, errors) == (tmp_path / "run0" / "predictions.pt", {})
     batches = torch.load(output, weights_only=True)
     assert [batch["score"].tolist() for batch in batches] == [[1.0, 2.0], [3.0]]
-    assert batches[0]["source"] == "a"
+
+
+def test_the_command_from_training_to_predictions(
+    tmp_path: Path, command: Any, compose_train: Any
+) -> None:
+    """Pictures that the digits' datamodule prepares; one of them is none."""
+    image = pytest.importorskip("PIL.Image")
+    from src.train import train
+
+    _, objects = train(compose_train("test=false"))
+    objects["trainer"].save_checkpoint(tmp_path / "model.ckpt")
+    checkpoint = f"ckpt_path={tmp_path / 'model.ckpt'}"
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    image.new("L", (28, 28)).save(folder / "a.png")
+    (folder / "b.png").write_text("broken")
+    output = tmp_path / "predictions.csv"
+    answer = command(checkpoint, f"input={folder}", f"output={output}", verb="predict")
+    assert answer.code == 1
+    assert str(output) in answer.out
+    assert "Inputs that cannot be read: 1, such as" in answer.err
+    assert [bool(row["prediction"]) for row in read_csv(output)] == [True, False]
+    (folder / "b.png").unlink()
+    assert command(checkpoint, f"input={folder}", verb="predict").code == 0
+    missing = command(checkpoint, verb="predict")
+    assert missing.code == 1
+    assert "input" in missing.err

@@ -110,6 +110,17 @@ def test_an_interrupted_epoch_has_no_line(caplog: pytest.LogCaptureFixture) -> N
     assert len([r for r in caplog.records if r.name == progress.__name__]) == 1
 
 
+def test_a_resumed_epoch_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = Trainer(max_steps=1, **SMALL)
+    trainer.fit(Module(), loader())
+    trainer.save_checkpoint(tmp_path / "within.ckpt")
+    caplog.set_level(logging.INFO, logger=progress.__name__)
+    trainer = Trainer(callbacks=[ProgressBar()], max_epochs=2, **SMALL)
+    trainer.fit(Module(), loader(), ckpt_path=tmp_path / "within.ckpt")
+    lines = [r.getMessage()[:9] for r in caplog.records if r.name == progress.__name__]
+    assert lines == ["epoch 0/1", "epoch 1/1"]
+
+
 def test_no_bar_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # set in CI, where it does not make a terminal
     assert not can_show_bar()

@@ -73,7 +73,7 @@ def test_another_command_gets_folders_of_its_own(toy: Toy) -> None:
 
 def test_without_a_name_each_start_is_a_new_sweep(toy: Toy) -> None:
     for _ in range(2):
-        toy.run("x=1", "~sweep_name", "+sweep_name=${run_id:}")
+        toy_sweep.main("-m", "x=1", f"paths.log_dir={toy.log_dir}")
     assert len(list(toy.folder.parent.iterdir())) == 2
 
 

@@ -1,4 +1,4 @@
-"""Let a failing callback be disabled with a warning instead of ending the run."""
+"""Disable a failing callback with a warning instead of ending the run."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 def disable_on_error(hook: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a callback's hook: an exception is logged once and disables the callback's hooks."""
+    """Wrap a hook: an exception is logged once, and disables all wrapped hooks of the callback."""
 
     @wraps(hook)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -19,10 +19,7 @@ def disable_on_error(hook: Callable[..., None]) -> Callable[..., None]:
             hook(self, *args, **kwargs)
         except Exception as error:
             self.disabled = True
-            reason = str(error).splitlines()[0] if str(error) else "no message"
-            log.warning(
-                "%s is disabled for this run: %s: %s",
-                *(type(self).__name__, type(error).__name__, reason),
-            )
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.warning("%s is disabled for this run: %s", type(self).__name__, reason)
 
     return guarded

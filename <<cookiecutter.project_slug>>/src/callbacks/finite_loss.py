@@ -24,12 +24,9 @@ class FiniteLoss(Callback):
 
     def __init__(self, stop: bool = False) -> None:
         self.stop = stop
-        self.first_step = 0  # of the steps that were not read yet
-        self.failed: Tensor | None = None  # whether one of their losses was not finite
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count at the first step of this process."""
-        self.first_step = trainer.global_step
+        self.has_warned = False
+        self.first_step = 0  # since when `failed` collects
+        self.failed: Tensor | None = None  # whether a loss was not finite, on the device
 
     @disable_on_error
     def on_before_backward(
@@ -37,6 +34,8 @@ class FiniteLoss(Callback):
     ) -> None:
         """Test a loss without waiting for the device."""
         failed = ~torch.isfinite(loss.detach()).all()
+        if self.failed is None:
+            self.first_step = trainer.global_step
         self.failed = failed if self.failed is None else self.failed | failed
 
     def on_train_batch_end(
@@ -51,9 +50,7 @@ class FiniteLoss(Callback):
         """Read the result at the end of an epoch."""
         self.read_result(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, *_: Any) -> None:
         """Read the result before a checkpoint is written."""
         self.read_result(trainer)
 
@@ -63,19 +60,17 @@ class FiniteLoss(Callback):
         Raises:
             ValueError: if one was not finite and `stop` is set.
         """
-        if self.failed is None or getattr(self, "disabled", False):
+        if self.failed is None:
             return
         failed, self.failed = bool(self.failed), None
-        first, self.first_step = self.first_step, trainer.global_step
         if self.stop and trainer.world_size > 1:  # all processes stop together
             failed = trainer.strategy.reduce_boolean_decision(failed, all=False)
-        if not failed:
-            return
         message = (
-            f"The loss became NaN or infinite between steps {first} and {trainer.global_step}. "
+            f"The loss became NaN or infinite in steps {self.first_step} to {trainer.global_step}. "
             "Try a lower model.optimizer.lr or trainer.gradient_clip_val=1"
         )
-        if self.stop:
+        if failed and self.stop:
             raise ValueError(message)
-        log.warning("%s (callbacks.finite_loss.stop=true ends such a run)", message)
-        self.disabled = True  # one warning
+        if failed and not self.has_warned:
+            self.has_warned = True
+            log.warning("%s (callbacks.finite_loss.stop=true ends such a run)", message)

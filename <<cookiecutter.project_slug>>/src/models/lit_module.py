@@ -1,6 +1,5 @@
 """Supervised learning: net, loss, metrics, optimizer and scheduler chosen by the configuration."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
@@ -61,12 +60,8 @@ class LitModule(LightningModule):
         )
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.lr_config = {
-            "interval": lr_interval,
-            "monitor": lr_monitor,
-            "frequency": lr_frequency,
-            "strict": False,  # a run without validation warns that there is no lr_monitor
-        }
+        self.lr_config = {"interval": lr_interval, "frequency": lr_frequency, "monitor": lr_monitor}
+        self.lr_config["strict"] = False  # a run without validation has no val/loss to monitor
         self.compile_net = compile
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
@@ -129,23 +124,14 @@ class LitModule(LightningModule):
             self.net.compile(**({"mode": settings} if isinstance(settings, str) else keywords))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and the scheduler.
-
-        Raises:
-            ValueError: if the scheduler needs the number of steps of a run that has no end.
-        """
+        """Build the optimizer and the scheduler."""
         optimizer = self.optimizer(self.parameters(), **self.fused_override())
         if self.scheduler is None:
             return optimizer
         keywords = getattr(self.scheduler, "keywords", {})
         counts = [name for name in STEP_COUNTS if keywords.get(name, 0) is None]
-        steps = self.trainer.estimated_stepping_batches if counts else 0
-        if math.isinf(steps):
-            raise ValueError(
-                f"The scheduler's {counts[0]} is the number of steps of the run, which has no end: "
-                "set trainer.max_epochs or trainer.max_steps, or model/scheduler=none"
-            )
-        scheduler = self.scheduler(optimizer, **dict.fromkeys(counts, steps))
+        steps = {name: self.trainer.estimated_stepping_batches for name in counts}
+        scheduler = self.scheduler(optimizer, **steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.lr_config}}
 
     def fused_override(self) -> dict[str, bool]:

@@ -36,7 +36,7 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     for key in cfg:
         if OmegaConf.is_missing(cfg, key):
             yield f"{key} has no value (???). Type {key}=VALUE"
-    if cfg.get("mode", "max") not in ("min", "max"):
+    if cfg.get("mode") not in (None, "min", "max"):
         yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
     for key in ("ckpt_path", "init_from"):
         if (value := cfg.get(key)) not in CHECKPOINT_WORDS and ":" not in value:

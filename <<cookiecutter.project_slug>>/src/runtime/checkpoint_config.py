@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint
+from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
 from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, instantiate
 from src.runtime.resume import find_checkpoint
 
@@ -72,7 +72,9 @@ def load_model(path: str | Path) -> LightningModule:
     model = instantiate(OmegaConf.create(trusted_config(checkpoint, file)["model"]))
     if not isinstance(model, LightningModule):
         raise ConfigError(f"{file}: its model is a {type(model).__name__}, no LightningModule")
+    model.configure_model()
     model.on_load_checkpoint(checkpoint)
+    fit_compiled_names(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     return model.eval()
 

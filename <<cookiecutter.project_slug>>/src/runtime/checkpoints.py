@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import Container, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.runtime.files import atomic_file
 from src.runtime.project import ConfigError
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CONFIG_KEY = "config"
 PLAIN = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
 LEFT_OUT = object()
+COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
@@ -157,6 +158,19 @@ def is_readable(path: str | Path) -> bool:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any) -> None:
+    """Rename weights in place, so that they fit whether or not a part of the model is compiled.
+
+    To be used with `register_load_state_dict_pre_hook`.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    if any(COMPILED in name for name in [*names, *weights]):
+        own = {name.replace(COMPILED, ""): name for name in module.state_dict()}
+        for name in list(weights):
+            plain = name.replace(COMPILED, "")
+            weights[own.get(plain, name)] = weights.pop(name)
 
 
 def _from_numpy(value: np.generic | np.ndarray) -> Any:

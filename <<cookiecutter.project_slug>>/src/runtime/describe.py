@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.nn.parameter import UninitializedParameter
 
 from src.runtime.build import Objects
+from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
@@ -41,70 +42,67 @@ class RunObserver(Callback):
     def __init__(self, run_dir: Path, monitor: str | None) -> None:
         self.run_dir, self.monitor = run_dir, monitor
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remember that the user's code runs from now on."""
+        command_state.training_started = True
+        pl_module.register_load_state_dict_pre_hook(fit_compiled_names)
+
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn about a monitored name that validation does not log, with the closest one."""
-        logged = list(trainer.callback_metrics)
-        if self.monitor and self.monitor not in logged:
-            close = difflib.get_close_matches(self.monitor, logged, 1, 0.4) or logged
-            advice = f"Did you mean monitor={close[0]}?" if close else "It logs nothing."
-            log.warning("monitor=%s is not logged in validation. %s", self.monitor, advice)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember that the user's code runs from now on."""
-        command_state.training_started = True
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember that the user's code runs from now on."""
-        command_state.training_started = True
+        if self.monitor and self.monitor not in trainer.callback_metrics:
+            log.warning("In validation %s", advice_on_monitor(self.monitor, trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what is trained, on what, and where the results go."""
         if trainer.is_global_zero:
             warn_on_failure("summarise the run", lambda: self._log_start(trainer, pl_module))
+        if self.monitor and not trainer.enable_validation:
+            log.warning("Without validation %s", advice_on_monitor(self.monitor, trainer))
 
     def _log_start(self, trainer: Trainer, model: LightningModule) -> None:
-        trainable, total = parameter_counts(model)
-        net = getattr(model, "net", None)
-        name = type(model).__name__ + (f" ({type(net).__name__})" if net is not None else "")
-        batch_size = getattr(trainer.train_dataloader, "batch_size", None)
-        accumulated = trainer.accumulate_grad_batches
+        known = [p for p in model.parameters() if not isinstance(p, UninitializedParameter)]
+        trainable = sum(p.numel() for p in known if p.requires_grad)
+        loaders = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
+        datasets = {name: getattr(loader, "dataset", None) for name, loader in loaders.items()}
+        sizes = [f"{len(d):,} {name}" for name, d in datasets.items() if hasattr(d, "__len__")]
+        batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
+        copies = f"{trainer.world_size} processes x {trainer.accumulate_grad_batches} accumulated"
+        device = trainer.strategy.root_device
+        is_cuda = device.type == "cuda"
         lines = {
-            "model": f"{name}, {total:,} parameters, {trainable:,} trainable",
-            "data": f"{type(trainer.datamodule or model).__name__}, {_sizes(trainer)}",
-            "batch size": _batch_size(batch_size, trainer.world_size, accumulated),
-            "device": f"{trainer.world_size} x {device_name(trainer)}",
+            "model": f"{type(model).__name__}, {trainable:,} trainable parameters",
+            "data": ", ".join([type(trainer.datamodule or model).__name__, *sizes]),
+            "batch size": f"{batch_size} x {copies}",
+            "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
             "folder": str(self.run_dir),
             "tracker": ", ".join(type(lg).__name__ for lg in trainer.loggers[:-1]) or "none",
         }
-        log.info("\n".join(f"{key + ':':<13}{value}" for key, value in lines.items()))
+        log.info("\n".join(f"{key + ':':<12} {value}" for key, value in lines.items()))
 
 
-def device_name(trainer: Trainer) -> str:
-    """Return the name of the device that this process trains on."""
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
-    return f"{device.type}{threads}"
+def advice_on_monitor(monitor: str, trainer: Trainer) -> str:
+    """Return what to type where nothing is logged under the monitored name."""
+    logged = list(trainer.callback_metrics)
+    close = difflib.get_close_matches(monitor, logged, 1, 0.4) or logged
+    return f"monitor={monitor} is not logged. " + (
+        f"Did you mean monitor={close[0]}?" if close else "Type monitor=null to keep the last epoch"
+    )
 
 
-def parameter_counts(model: LightningModule) -> tuple[int, int]:
-    """Return the numbers of trainable and of all parameters; lazy ones are not counted."""
-    known = [p for p in model.parameters() if not isinstance(p, UninitializedParameter)]
-    return sum(p.numel() for p in known if p.requires_grad), sum(p.numel() for p in known)
+def explain_missing_metric(error: BaseException, objects: Objects) -> str | None:
+    """Return what to type if an error arose since the monitored metric is not logged, else None."""
+    monitor, trainer = objects["cfg"].get("monitor"), objects["trainer"]
+    is_missing = monitor and monitor not in trainer.callback_metrics
+    return advice_on_monitor(monitor, trainer) if is_missing and monitor in str(error) else None
 
 
 def describe_environment() -> dict[str, Any]:
     """Return versions, command and git commit, as `run.json` records them."""
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "lightning", "hydra-core"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
+    packages = ("torch", "lightning", "hydra-core")
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
-        **versions,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
         "command": shlex.join(["python", *sys.argv]),
         "git_commit": commit,
         "git_dirty": bool(changes) if commit else None,
@@ -112,22 +110,24 @@ def describe_environment() -> dict[str, Any]:
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:
-    """Return the best checkpoint file of a trainer, None if none is known to be best."""
-    callback = _monitoring_checkpoint(trainer)
-    path = callback.best_model_path if callback else ""
-    return path if path and Path(path).exists() else None
+    """Return the best checkpoint file of a trainer, None if no metric tells which is best."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            path = callback.best_model_path
+            return path if path and Path(path).exists() else None
+    return None
 
 
 def best_result(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
     """Return path, value and epoch of the best checkpoint, as `run.json` records them."""
-    callback, path = _monitoring_checkpoint(trainer), best_checkpoint(trainer)
-    if callback is None or path is None:
+    path = best_checkpoint(trainer)
+    if path is None:
         return {}
+    scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
     epoch = re.search(r"epoch_(\d+)", Path(path).name)
-    score = callback.best_model_score
     return {
         "best_checkpoint": os.path.relpath(path, run_dir),
-        "best_value": None if score is None else float(score),
+        "best_value": next((float(score) for score in scores if score is not None), None),
         "best_epoch": int(epoch[1]) if epoch else None,
     }
 
@@ -140,27 +140,26 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         objects: of the run.
         record: the keys of `run.json` that its end has set.
     """
-    trainer, run_dir = objects["trainer"], Path(cfg.paths.output_dir)
-    status, is_train = record["status"], cfg.task_name not in ("eval", "predict", "export")
+    trainer, run_dir, status = objects["trainer"], cfg.paths.output_dir, record["status"]
+    has_trained = trainer.global_step > 0
     reason = record["error"] or ("stopped early" if trainer.should_stop else "")
     lines = {"status": f"{status}: {reason}" if reason else status}
-    if is_train:
+    if has_trained:
         lines["status"] += f", after {trainer.current_epoch} epochs"
-    if "best_value" in record:
-        value, epoch = record["best_value"], record["best_epoch"]
-        lines["best"] = f"{cfg.get('monitor')} {value:.4g} in epoch {epoch}"
+    if record.get("best_value") is not None:
+        lines["best"] = f"{cfg.monitor} {record['best_value']:.4g} in epoch {record['best_epoch']}"
     tested = {name: v for name, v in record["metrics"].items() if name.startswith("test")}
     if tested:
         lines["test"] = ", ".join(f"{name} {value:.4g}" for name, value in tested.items())
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
-    lines["folder"] = str(run_dir)
-    if is_train and status != "finished":
+    lines["folder"] = run_dir
+    if has_trained and status != "finished":
         lines["resume"] = command("src/train.py", f"ckpt_path={run_dir}")
-    elif is_train and trainer.checkpoint_callback is not None:
+    elif has_trained and trainer.checkpoint_callback is not None:
         lines["evaluate"] = command("src/eval.py", f"ckpt_path={run_dir}")
-    for number, line in enumerate(tracker_commands(objects["loggers"], run_dir)):
-        lines[f"tracker {number + 1}" if number else "tracker"] = line
+    if trackers := tracker_commands(objects["loggers"], run_dir):
+        lines["tracker"] = "\n           ".join(trackers)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
     if not in_sweep and (upload := wait_for_upload(run_dir, float(patience or 0))):
@@ -175,32 +174,6 @@ def warn_on_failure(what: str, action: Callable[[], Any]) -> Any:
     except Exception as error:  # any: see above
         log.warning("Could not %s: %s", what, error)
         return None
-
-
-def _monitoring_checkpoint(trainer: Trainer) -> ModelCheckpoint | None:
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-            return callback
-    return None
-
-
-def _sizes(trainer: Trainer) -> str:
-    loaders = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
-    sizes = []
-    for name, loader in loaders.items():
-        dataset = getattr(loader, "dataset", None)
-        if hasattr(dataset, "__len__"):
-            sizes.append(f"{len(dataset):,} {name}")
-    return ", ".join(sizes) or "sizes unknown"
-
-
-def _batch_size(size: int | None, processes: int, accumulated: int) -> str:
-    if size is None:
-        return "unknown"
-    if processes * accumulated == 1:
-        return str(size)
-    total = size * processes * accumulated
-    return f"{total} = {size} x {processes} processes x {accumulated} accumulated"
 
 
 def _git(*arguments: str) -> str | None:

@@ -15,7 +15,6 @@ from lightning.pytorch import LightningModule
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.runtime.build import Objects
 from src.runtime.checkpoint_config import config_from_checkpoint
 from src.runtime.predict import restore
 from src.runtime.project import ConfigError
@@ -31,21 +30,7 @@ EXAMPLES = 8
 
 
 def export_to_file(cfg: DictConfig) -> Path:
-    """Export the model of the checkpoint `cfg.ckpt_path`, in a run of its own.
-
-    Returns:
-        As `write_export`.
-
-    Raises:
-        ConfigError: if there is no such checkpoint, or as `write_export`.
-    """
-    cfg = config_from_checkpoint(cfg)
-    with open_run(cfg) as run:
-        return write_export(cfg, run.build())
-
-
-def write_export(cfg: DictConfig, objects: Objects) -> Path:
-    """Write the model as `cfg.format` to `cfg.output`, or to the folder of the run.
+    """Export the model of the checkpoint `cfg.ckpt_path` as `cfg.format`, and compare the two.
 
     Returns:
         The path of the file or folder.
@@ -59,24 +44,29 @@ def write_export(cfg: DictConfig, objects: Objects) -> Path:
     suffix, packages, write = FORMATS[cfg.format]
     if missing := [package for package in packages if find_spec(package) is None]:
         raise ConfigError(f"format={cfg.format} needs {missing[0]}: uv sync --extra export")
-    output = Path(cfg.output or Path(cfg.paths.output_dir, f"model{suffix}"))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    model, datamodule = objects["model"], objects["datamodule"]
-    restore(model, datamodule, cfg.ckpt_path)
-    inputs = example_inputs(model, datamodule)
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        unchecked = Path(folder, output.name)
-        exported = write(model, inputs, unchecked, metadata(datamodule, inputs))
-        for batch in (inputs, _map(inputs, lambda tensor: tensor[:1])):  # of any size
-            expected = model(batch).detach()
-            difference = (torch.as_tensor(exported(batch)) - expected).abs().max().item()
-            if not difference <= cfg.tolerance:  # NaN is a difference
-                raise ConfigError(
-                    f"The exported model differs from the original by {difference:.2g}, more than "
-                    f"tolerance={cfg.tolerance}: nothing was written"
-                )
-        unchecked.replace(output)
-    log.info("Largest difference from the original: %.2g", difference)
+    for library in ("onnxscript", "onnx_ir", "mlflow.utils.environment"):  # log every detail
+        logging.getLogger(library).setLevel(logging.ERROR)
+    cfg = config_from_checkpoint(cfg)
+    with open_run(cfg) as run:
+        objects = run.build()
+        model, datamodule = objects["model"], objects["datamodule"]
+        restore(model, datamodule, cfg.ckpt_path)
+        inputs = example_inputs(model, datamodule)
+        output = Path(cfg.output or Path(cfg.paths.output_dir, f"model{suffix}"))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+            unchecked = Path(folder, output.name)
+            exported = write(model, inputs, unchecked, metadata(datamodule, inputs))
+            for batch in (inputs, _map(inputs, lambda tensor: tensor[:1])):  # of any size
+                expected = model(batch).detach()
+                difference = (torch.as_tensor(exported(batch)) - expected).abs().max().item()
+                log.info("Batch of %d: differs by at most %.2g", len(expected), difference)
+                if not difference <= cfg.tolerance:  # NaN is a difference
+                    raise ConfigError(
+                        f"The exported model differs from the original by {difference:.2g}, more "
+                        f"than tolerance={cfg.tolerance}: nothing was written"
+                    )
+            unchecked.replace(output)
     return output
 
 
@@ -118,13 +108,11 @@ def export_onnx(model: LightningModule, inputs: Inputs, file: Path, facts: Metad
     import onnx  # an extra, as is the next
     import onnxruntime
 
-    for library in ("onnxscript", "onnx_ir"):  # log every node that they optimise
-        logging.getLogger(library).setLevel(logging.WARNING)
     names = list(_named(inputs))
     program: Any = torch.onnx.export(
         _program(model, inputs), input_names=names, output_names=["outputs"], verbose=False
     )
-    proto = program.model_proto
+    proto = program.model_proto  # a new one each time
     onnx.helper.set_model_props(proto, facts)
     onnx.save(proto, file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 from torchmetrics import Metric
 
@@ -99,8 +100,18 @@ class LastCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Let further signals end the process at once."""
+        """Keep a first epoch at whose end a monitored metric was missing.
+
+        Let further signals end the process at once.
+        """
         signals.state.is_deferred = False
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        is_whole = trainer.is_last_batch and batches.ready == batches.completed
+        is_missing = isinstance(exception, MisconfigurationException) or (
+            isinstance(exception, RuntimeError) and trainer.world_size == 1
+        )
+        if trainer.state.fn == "fit" and is_whole and is_missing and not self.path.exists():
+            self._save(trainer, between_epochs=False)
 
     def _is_due(self, trainer: Trainer) -> bool:
         minutes, steps = self.every_n_minutes, self.every_n_steps

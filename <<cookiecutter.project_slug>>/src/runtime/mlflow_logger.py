@@ -25,15 +25,17 @@ from src.runtime.mlflow_upload import request_upload
 log = logging.getLogger(__name__)
 
 MOST_PARAMS, LONGEST_VALUE = 40, 500
-# What runs are compared by is the rest of the configuration; `config.yaml` has all of it.
-NOT_COMPARED = (
-    *("callbacks", "logger", "paths", "hydra", "task_name", "tags", "train", "test", "ckpt_path"),
-    *("init_from", "sweep_name", "optimized_metric", "monitor", "mode"),
+# What runs are not compared by; `config.yaml` has all of it. The page repeats parameters over each
+# picture.
+NOT_COMPARED = set(
+    "callbacks logger paths hydra task_name tags train test ckpt_path init_from sweep_name "
+    "optimized_metric monitor mode model.metrics".split()
 )
-OF_THE_TRAINER = (
-    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val"),
-    *("devices", "strategy"),
+DETAILS = set(
+    "num_workers pin_memory persistent_workers prefetch_factor eval_batch_size offline_fallback "
+    "num_classes in_channels compile fused foreach lr_interval lr_monitor lr_frequency mode".split()
 )
+OF_THE_TRAINER = set("max_epochs max_steps precision accumulate_grad_batches gradient_clip_val".split())
 
 
 class MLflowLogger(FolderLogger, MLFlowLogger):
@@ -89,7 +91,8 @@ class MLflowLogger(FolderLogger, MLFlowLogger):
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Note the parameters that one would compare; the first call starts the upload."""
-        self.attempt(lambda: self._register(comparable_params(params)))
+        given = params if isinstance(params, Mapping) else vars(params)
+        self.attempt(lambda: self._register(comparable_params(given)))
 
     def finalize(self, status: str = "success") -> None:
         """Do nothing: `run.json` has the status."""
@@ -252,29 +255,22 @@ def default_run_name(run_dir: Path) -> str:
     return " ".join(varied) or run_dir.name
 
 
-def comparable_params(config: Any) -> dict[str, str]:
-    """Return the parameters of a configuration that one would compare runs by, the first ones
-    first: seed, model, data, trainer. The class of a node stands under the name of the node."""
-    params = {}
-    for key, value in flatten(config):
-        top, _, rest = key.partition(".")
-        node, _, name = key.rpartition(".")
-        if top in NOT_COMPARED or (top == "trainer" and rest not in OF_THE_TRAINER):
+def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the parameters in a configuration that one would compare runs by.
+
+    The class of a node stands under the name of the node.
+    """
+    params: dict[str, str] = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if key in NOT_COMPARED or name in DETAILS or str(value) in ("None", "???"):
             continue
         if name == "_target_":
-            params[node] = str(value).rpartition(".")[2]
-        elif value is not None and not name.startswith("_") and not name.endswith("_dir"):
-            params[key] = str(value)[:LONGEST_VALUE]
-    order = ("seed", "model", "data", "trainer")
-    ranks = {key: order.index(top) if (top := key.partition(".")[0]) in order else 4 for key in params}
-    return {key: params[key] for key in sorted(params, key=ranks.__getitem__)}
-
-
-def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested mappings, with their keys joined by dots."""
-    items = node.items() if isinstance(node, Mapping) else vars(node).items()
-    for key, value in items:
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+            params[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        elif isinstance(value, Mapping):
+            params |= comparable_params(value, f"{key}.")
+        elif prefix != "trainer." or name in OF_THE_TRAINER:
+            if not name.startswith("_") and not name.endswith("_dir"):
+                params[key] = str(value)[:LONGEST_VALUE]
+    params.pop("trainer", None)
+    return params

@@ -176,8 +176,9 @@ class Upload:
         try:
             self.client.log_batch(run_id, *by_kind)
         except self.mlflow.MlflowException as error:
-            is_deleted = self.client.get_run(run_id).info.lifecycle_stage == "deleted"
-            if is_deleted or error.error_code not in REJECTED:
+            if error.error_code not in REJECTED:
+                raise
+            if self.client.get_run(run_id).info.lifecycle_stage == "deleted":
                 raise
             first, middle = entities[0], len(entities) // 2
             if middle:
@@ -201,6 +202,10 @@ class Upload:
         return names[name]
 
     def _send_files(self, is_running: bool) -> None:
+        """Send the configuration, pictures, artifacts and the best checkpoint, each when it changes.
+
+        Pictures are files too: charts of pictures on MLflow's page hide behind the parameters.
+        """
         names = ["config.yaml", "images/*.png", "artifacts/**/*"]
         best = self.record.get("best_checkpoint")
         if best and self.description["log_model"] and not is_running:
@@ -211,23 +216,9 @@ class Upload:
                 stamp = [status.st_size, status.st_mtime_ns]
                 is_fresh = is_running and time.time() - status.st_mtime < 2  # half written, maybe
                 if path.is_file() and not is_fresh and self.state["files"].get(name) != stamp:
-                    self._send_file(path, name)
+                    folder = name.removeprefix("artifacts/").rpartition("/")[0]
+                    self.client.log_artifact(self.state["run_id"], str(path), folder or None)
                     self._save(files=self.state["files"] | {name: stamp})
-
-    def _send_file(self, path: Path, name: str) -> None:
-        run_id, (folder, _, file) = self.state["run_id"], name.rpartition("/")
-        if folder != "images":
-            folder = folder.removeprefix("artifacts").strip("/")
-            self.client.log_artifact(run_id, str(path), folder)
-            return
-        from PIL import Image  # installed with matplotlib
-
-        # MLflow's page shows the pictures of one key with a slider for their steps.
-        key, step = re.fullmatch(r"(.+?)(?:_step_(\d+))?\.png", file).groups()
-        key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key)
-        moment = int(path.stat().st_mtime * 1000)
-        with Image.open(path) as image:
-            self.client.log_image(run_id, image, None, key, int(step or 0), moment)
 
     def _save(self, **changes: Any) -> None:
         if changes.items() <= self.state.items():

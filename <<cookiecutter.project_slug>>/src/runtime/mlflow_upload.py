@@ -180,7 +180,7 @@ def describe_upload(path: str | Path) -> str:
 
 
 def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
-    """Return the address of a run in MLflow's view for model training; None while it has none.
+    """Return the address of a run's curves and pictures in MLflow; None while it has none.
 
     Args:
         run_dir: folder of the run.
@@ -191,7 +191,7 @@ def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
     if "run_id" not in state or not server.startswith("http"):
         return None
     run = f"#/experiments/{state['experiment_id']}/runs/{state['run_id']}"
-    return f"{server.rstrip('/')}/{run}?workflowType=machine_learning"
+    return f"{server.rstrip('/')}/{run}/model-metrics?workflowType=machine_learning"
 
 
 def main() -> None:

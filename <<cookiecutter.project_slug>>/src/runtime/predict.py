@@ -1,7 +1,6 @@
 """Predict what a file or folder holds, with the model and the preparation of a checkpoint."""
 
 import csv
-import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from src.runtime.build import Objects
 from src.runtime.checkpoint_config import config_from_checkpoint
-from src.runtime.checkpoints import read_checkpoint, to_plain_data
+from src.runtime.checkpoints import read_checkpoint
 from src.runtime.progress import can_show_bar
 from src.runtime.project import ConfigError
 from src.runtime.run import open_run
-
-log = logging.getLogger(__name__)
 
 DECIMALS = 6
 
@@ -44,26 +41,12 @@ class ReadableBatches(Dataset[Any]):
             try:
                 items[i] = self.dataset[i]
             except (ValueError, OSError) as error:
-                errors[i] = f"{type(error).__name__}: {error}".partition("\n")[0]
+                errors[i] = str(error).partition("\n")[0] or type(error).__name__
         return list(items), default_collate(list(items.values())) if items else None, errors
 
 
 def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
-    """Predict `cfg.input` with the checkpoint `cfg.ckpt_path`, in a run of its own.
-
-    Returns:
-        As `write_predictions`.
-
-    Raises:
-        ConfigError: if there is no such checkpoint, or as `write_predictions`.
-    """
-    cfg = config_from_checkpoint(cfg)
-    with open_run(cfg) as run:
-        return write_predictions(cfg, run.build())
-
-
-def write_predictions(cfg: DictConfig, objects: Objects) -> tuple[Path, dict[str, str]]:
-    """Write the predictions for `cfg.input` to `cfg.output`, or to the folder of the run.
+    """Predict `cfg.input` with the checkpoint `cfg.ckpt_path`, and write `cfg.output`.
 
     A datamodule with `prediction_dataset(path)` gives a table with a row for each item. A module
     with a `predict_dataloader` gives the outputs of its `predict_step`, in a `.pt` file.
@@ -74,21 +57,24 @@ def write_predictions(cfg: DictConfig, objects: Objects) -> tuple[Path, dict[str
     Raises:
         ConfigError: if there is nothing to predict, or the model does not fit its datamodule.
     """
-    datamodule, model, trainer = objects["datamodule"], objects["model"], objects["trainer"]
-    if hasattr(datamodule, "prediction_dataset"):
-        output = _output_file(cfg, ".csv", ".parquet")
-        table = _predict_table(cfg, objects)
-        _write_table(output, table)
-        return output, {row["name"]: row["error"] for row in table if row["error"]}
-    if not any(is_overridden("predict_dataloader", part) for part in (datamodule, model) if part):
-        raise ConfigError(
-            f"{type(datamodule or model).__name__} has nothing to predict: give it a method "
-            "prediction_dataset(path) that returns a dataset, or a predict_dataloader()"
-        )
-    output = _output_file(cfg, ".pt")
-    outputs = trainer.predict(model, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
-    torch.save(to_plain_data(outputs, lambda key, what: log.warning("%s %s", key, what)), output)
-    return output, {}
+    cfg = config_from_checkpoint(cfg)
+    with open_run(cfg) as run:
+        objects = run.build()
+        datamodule, model = objects["datamodule"], objects["model"]
+        if hasattr(datamodule, "prediction_dataset"):
+            output = _output_file(cfg, ".csv", ".parquet")
+            table = _predict_table(cfg, objects)
+            _write_table(output, table)
+            return output, {row["name"]: row["error"] for row in table if row["error"]}
+        if not any(is_overridden("predict_dataloader", part) for part in (datamodule, model)):
+            raise ConfigError(
+                f"{type(datamodule or model).__name__} has nothing to predict: give it a method "
+                "prediction_dataset(path) that returns a dataset, or a predict_dataloader()"
+            )
+        output = _output_file(cfg, ".pt")
+        batches = objects["trainer"].predict(model, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
+        torch.save(batches, output)
+        return output, {}
 
 
 def restore(model: LightningModule, datamodule: Any, ckpt_path: str | Path) -> None:

@@ -76,6 +76,8 @@ class ProgressBar(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Update the bar when it is time: reading a metric makes a GPU wait."""
+        if self._epoch is None:  # resumed within an epoch, which then has no start
+            self._epoch, self._epoch_started = trainer.current_epoch, time.monotonic()
         if self.is_enabled and (time.monotonic() >= self._next_drawing or trainer.is_last_batch):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
             self._next_drawing = time.monotonic() + 1 / DRAWINGS_PER_SECOND
@@ -87,9 +89,9 @@ class ProgressBar(RichProgressBar):
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the last epoch."""
+        """Log the last epoch, and show what the model logged at its very end."""
         self._log_epoch(trainer)
-        super().on_train_end(trainer, pl_module)
+        super().on_train_epoch_end(trainer, pl_module)
 
     def _log_epoch(self, trainer: Trainer) -> None:
         epoch, self._epoch = self._epoch, None

@@ -64,8 +64,9 @@ def choose_metric(
 
 
 def metric_names(runs: Iterable[Run]) -> list[str]:
-    """Return the names of all metrics that the runs recorded at their end."""
-    return sorted({name for run in runs for name in run.metrics})
+    """Return the names of all metrics that the runs recorded, those of validation first."""
+    names = {name for run in runs for name in run.metrics}
+    return sorted(names, key=lambda name: (not name.startswith("val"), name))
 
 
 def group_replicates(runs: Iterable[Run], metric: str, mode: str) -> list[list[Run]]:
@@ -158,8 +159,8 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
         if title == "run" or len(set(cells)) > 1 or (len(rows) == 1 and cells[0]):
             columns.append([title, *cells])
     for limit in range(LONGEST_CELL, SHORTEST_CELL, -1):
-        widths = [min(max(map(len, column)), limit) + 2 for column in columns]
-        if sum(widths) <= console.width:
+        widths = [min(max(map(len, column)), limit) + 3 for column in columns]  # and its edges
+        if sum(widths) < console.width:
             break
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for title, *_ in columns:

@@ -17,7 +17,6 @@ from hydra.utils import to_absolute_path
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from src.runtime import distributed, signals
 from src.runtime.build import Objects, build, plain_config
@@ -26,6 +25,7 @@ from src.runtime.describe import (
     RunObserver,
     best_result,
     describe_environment,
+    explain_missing_metric,
     print_end,
     warn_on_failure,
 )
@@ -47,10 +47,10 @@ class Run:
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg = cfg
         self.dir = Path(cfg.paths.output_dir)
+        self.ckpt_path = _checkpoint_to_start_from(cfg)  # None: none
         self.claim: Claim | None = None
         self.objects: Objects | None = None
-        self.metrics: dict[str, Tensor] = {}
-        self.ckpt_path: str | None = None  # to resume from
+        self.metrics: dict[str, Any] = {}
 
     def build(self) -> Objects:
         """Build the objects of the run, and record the configuration."""
@@ -58,27 +58,28 @@ class Run:
         self.objects = build(self.cfg, [observer], self.claim)
         self.cfg = self.objects["cfg"]
         config = plain_config(self.cfg)
-        if distributed.global_rank() == 0:
-            warn_on_failure("write config.yaml", partial(self._write_config, config))
+        if self.claim:
+            text = OmegaConf.to_yaml(OmegaConf.create(config))
+            path = self.dir / "config.yaml"
+            warn_on_failure("write config.yaml", partial(write_atomically, path, text))
         for logger in self.objects["trainer"].loggers:
             warn_on_failure("log the configuration", partial(logger.log_hyperparams, config))
         return self.objects
 
-    def collect(self) -> None:
-        """Take over the metrics that the trainer holds."""
-        assert self.objects is not None
-        self.metrics |= self.objects["trainer"].callback_metrics
-
     def can_test(self) -> bool:
-        """Return whether there is something to test: a test step, and no interruption before."""
+        """Return whether there is a test to run; if not, say so."""
         assert self.objects is not None
-        has_step = is_overridden("test_step", self.objects["model"])
-        if not has_step:
-            log.info("The model has no test_step: nothing is tested")
-        return has_step
+        model, datamodule = self.objects["model"], self.objects["datamodule"]
+        loaders = [is_overridden("test_dataloader", part) for part in (model, datamodule)]
+        found = is_overridden("test_step", model) and any(loaders)
+        if not found:
+            log.info("Nothing is tested: that needs a test_step and a test_dataloader")
+        return found
 
-    def _write_config(self, config: dict[str, Any]) -> None:
-        write_atomically(self.dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    def collect_metrics(self) -> None:
+        """Take over the metrics that the trainer holds."""
+        if self.objects:
+            self.metrics |= self.objects["trainer"].callback_metrics
 
 
 @contextmanager
@@ -89,12 +90,10 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         ConfigError: if the folder belongs to a live or a finished run.
         signals.Interrupted: on Ctrl-C, SIGTERM or SIGUSR1.
     """
-    run = Run(_with_own_folder(cfg))
-    is_main = distributed.global_rank() == 0
     _quiet_libraries()
     distributed.quiet_other_ranks()
-    run.ckpt_path = _checkpoint_to_start_from(run)
-    if is_main:
+    run = Run(_with_own_folder(cfg))
+    if distributed.global_rank() == 0:
         run.claim = _claim(run)
     status, error = "failed", None
     try:
@@ -105,12 +104,15 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         raise
     except BaseException as reason:
         error = f"{type(reason).__name__}: {reason}".splitlines()[0]
+        if run.objects and (advice := explain_missing_metric(reason, run.objects)):
+            error = advice
+            raise ConfigError(advice) from reason
         raise
     finally:
         signals.state.is_deferred = False
-        if is_main and run.claim is not None:
-            if not run.claim.lost():
-                _end(run, status, error)
+        if run.claim and not run.claim.lost():
+            _end(run, status, error)
+        if run.claim:
             run.claim.release()
 
 
@@ -128,31 +130,29 @@ def _with_own_folder(cfg: DictConfig) -> DictConfig:
     """Return a copy of the configuration whose output folder is fixed."""
     cfg = cfg.copy()
     OmegaConf.clear_cache(cfg)  # a configuration that is used twice makes two runs
-    folder = cfg.paths.output_dir
-    if not HydraConfig.initialized() and is_folder_to_continue(cfg.get("ckpt_path")):
-        folder = Path(cfg.ckpt_path).expanduser().resolve()
-    cfg.paths.output_dir = str(folder)
     for key in ("ckpt_path", "init_from"):  # from where the command was typed: `hydra.job.chdir`
         if (path := cfg.get(key)) and Path(to_absolute_path(path)).exists():
             cfg[key] = to_absolute_path(path)
+    is_continued = not HydraConfig.initialized() and is_folder_to_continue(cfg.get("ckpt_path"))
+    cfg.paths.output_dir = cfg.ckpt_path if is_continued else str(cfg.paths.output_dir)
     return cfg
 
 
-def _checkpoint_to_start_from(run: Run) -> str | None:
-    """Return the checkpoint that training continues from: of this folder, or the one named."""
-    wanted = run.cfg.get("ckpt_path")
-    for path in checkpoints_of(run.dir):
+def _checkpoint_to_start_from(cfg: DictConfig) -> str | None:
+    """Return the checkpoint that training continues from: of its folder, or the one named."""
+    for path in checkpoints_of(cfg.paths.output_dir):
         if is_readable(path):
             return str(path)
+    wanted = cfg.get("ckpt_path")
     if not wanted or is_folder_to_continue(wanted):
         return None
-    return str(find_checkpoint(wanted, run.cfg.paths.log_dir))
+    return str(find_checkpoint(wanted, cfg.paths.log_dir))
 
 
 def _claim(run: Run) -> Claim:
-    former = read_run(run.dir)
+    former = read_run(run.dir) or {}
     is_continued = is_folder_to_continue(run.cfg.get("ckpt_path"))
-    if former and former["status"] == "finished" and not is_continued:
+    if former.get("status") == "finished" and not is_continued:
         raise ConfigError(
             f"{run.dir} holds a finished run. To train on: ckpt_path={shlex.quote(str(run.dir))} "
             "with a larger trainer.max_epochs; to start anew, choose another folder"
@@ -160,41 +160,38 @@ def _claim(run: Run) -> Claim:
     claim = Claim.acquire(run.dir)
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = list(hydra.overrides.task) if hydra else []
-    write_run(
-        run.dir,
-        status="running",
-        task=run.cfg.task_name,
-        started=(former or {}).get("started") or now(),
-        ended=None,
-        resumed=(former or {}).get("resumed", -1) + 1,
-        pid=os.getpid(),
-        host=platform.node(),
-        overrides=[o for o in overrides if not (is_continued and o.startswith("ckpt_path="))],
-        experiment=hydra.runtime.choices.get("experiment") if hydra else None,
-        monitor=run.cfg.get("monitor"),
-        mode=run.cfg.get("mode"),
-        metrics=(former or {}).get("metrics", {}),
-        best_checkpoint=(former or {}).get("best_checkpoint"),
-        error=None,
-        environment=warn_on_failure("describe the environment", describe_environment),
-    )
+    kept = {"started": now(), "metrics": {}, "best_checkpoint": None} | former
+    own = {
+        "status": "running",
+        "task": run.cfg.task_name,
+        "ended": None,
+        "resumed": former.get("resumed", -1) + 1,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "overrides": [o for o in overrides if not (is_continued and o.startswith("ckpt_path="))],
+        "experiment": hydra.runtime.choices.get("experiment") if hydra else None,
+        "monitor": run.cfg.get("monitor"),
+        "mode": run.cfg.get("mode"),
+        "error": None,
+        "environment": warn_on_failure("describe the environment", describe_environment),
+    }
+    write_run(run.dir, **kept | own)
     return claim
 
 
 def _end(run: Run, status: str, error: str | None) -> None:
-    """Record how a run ended, wait for its tracker, and print a summary."""
+    """Record how a run ended, close its trackers, and print a summary."""
     changes: dict[str, Any] = {"status": status, "ended": now(), "error": error}
-    objects = run.objects
-    if objects:
-        run.metrics = objects["trainer"].callback_metrics | run.metrics
-        changes["metrics"] = {name: value.item() for name, value in run.metrics.items()}
-        changes |= best_result(objects["trainer"], run.dir)
-        substitute = getattr(objects["datamodule"], "substitute", None)
-        if substitute:
+    if objects := run.objects:
+        trainer = objects["trainer"]
+        metrics = trainer.callback_metrics | run.metrics
+        changes["metrics"] = {name: float(value) for name, value in metrics.items()}
+        changes |= best_result(trainer, run.dir)
+        if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
-        for logger in objects["trainer"].loggers:
-            is_success = "success" if status == "finished" else "failed"
-            warn_on_failure("close a tracker", partial(logger.finalize, is_success))
+        for logger in trainer.loggers:
+            outcome = "success" if status == "finished" else "failed"
+            warn_on_failure("close a tracker", partial(logger.finalize, outcome))
     warn_on_failure("write run.json", partial(write_run, run.dir, **changes))
     if objects:
         warn_on_failure("summarise the run", partial(print_end, run.cfg, objects, changes))

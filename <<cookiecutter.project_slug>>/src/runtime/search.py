@@ -1,8 +1,8 @@
 """Search with Optuna: its storage, samplers and pruners behind Hydra's `-m`.
 
-The study is in a database, so that a search which is started again continues, and one that is
-started twice has two workers. A trial's folder is named for its number; the process that claims
-the folder runs the trial, so that one that was killed is completed under its number.
+The study is in a database: a search that is started again continues, and one that is started twice
+has two workers. The folder of a trial is named for its number; the process that claims the folder
+runs the trial, so that one that was killed is completed under its number.
 
 Hydra imports this module at each start; Optuna is imported when a search begins.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +32,17 @@ from src.runtime.sweeps import comparable, optimized_metrics
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
     from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
-
-    ClaimedTrial = tuple[Trial | FrozenTrial, Claim]  # frozen: another process had begun it
 
 log = logging.getLogger(__name__)
 
 CLAIM = ".trial"  # in a trial's folder: the process that runs it and tells Optuna the result
 RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new database
 MOST_FAILURES = 3  # in a row
+MOST_BEST = 5  # trials of a Pareto front that are printed
 NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=")
 INSTALL = 'uv pip install -e ".[optuna]"   (without uv: pip install -e ".[optuna]")'
+
+ClaimedTrial = tuple[Any, Claim]  # Optuna's Trial; a FrozenTrial if another process had begun it
 
 current_trial: "Trial | None" = None  # the one that runs in this process, for its callback
 
@@ -51,15 +51,7 @@ current_trial: "Trial | None" = None  # the one that runs in this process, for i
 class Search(Sweeper):
     """Run trials until the study has `n_trials` that were completed or pruned, in all processes.
 
-    Args:
-        study_name: the same name continues a study.
-        storage: URL of a database. Workers on several machines also share the sweep's folder.
-        n_trials: trials in all, earlier ones and those of other processes included.
-        n_jobs: trials given to the launcher at once; above 1, none is pruned.
-        directions: `maximize` or `minimize`, for each metric of `optimized_metric`.
-        sampler: node of an Optuna sampler; its seed is for the process that creates the study.
-        pruner: node of an Optuna pruner.
-        params: what to search: `{"model.optimizer.lr": "tag(log, interval(1e-4, 1e-1))"}`.
+    `configs/hydra/sweeper/optuna.yaml` explains the keys; workers share the sweep's folder.
     """
 
     study_name: str
@@ -79,18 +71,19 @@ class Search(Sweeper):
         self.folder = Path(config.hydra.sweep.dir)
         self.metrics = optimized_metrics(config)
         self.advice = f"To start over: sweep_name={self.study_name}_2"
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+        self.launch = launcher.launch
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the search.
 
         Raises:
-            ConfigError: if Optuna is missing, the search does not fit the study, or trials fail.
+            ConfigError: if it cannot run, does not fit the study, or its trials fail.
+            hydra.errors.HydraException: if one of the choices cannot be composed.
         """
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        given = parser.parse_overrides([*map("=".join, self.params.items()), *arguments])
+        listed = [f"{key}={value}" for key, value in self.params.items()]
+        given = self.parser.parse_overrides([*listed, *arguments])
         by_key = {override.get_key_element(): override for override in given}  # typed ones win
         self.searched = {key: o for key, o in by_key.items() if o.is_sweep_override()}
         self.fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
@@ -102,10 +95,12 @@ class Search(Sweeper):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.states = optuna.trial.TrialState
         self.study = self.open_study()
-        count = f"{self.count_left()} of {self.n_trials}"
-        print(f"Search {self.study_name}: {count} trials left", flush=True)
+        left = f"{self.count_left()} of {self.n_trials} trials left"
+        print(f"Search {self.study_name}: {left}", flush=True)
+        if len(self.metrics) > 1:
+            print("Trials are not pruned: there are several metrics", flush=True)
         failures = 0
-        while batch := self.next_trials():
+        while batch := list(islice(iter(self.next_trial, None), self.n_jobs)):
             for has_failed in self.run_trials(batch):
                 failures = failures + 1 if has_failed else 0
             if failures >= MOST_FAILURES:
@@ -113,25 +108,15 @@ class Search(Sweeper):
         self.print_best()
 
     def check(self) -> None:
-        """Refuse a search that cannot run, before anything is stored.
-
-        Raises:
-            ConfigError: if nothing is searched, or metrics and directions do not match.
-            hydra.errors.HydraException: if one of the choices cannot be composed.
-        """
+        """Refuse a search that cannot run, or a choice in it, before anything is stored."""
         if not self.searched:
             raise ConfigError("nothing to search: hydra.sweeper.params is empty")
         if len(self.metrics) != len(self.directions):
-            raise ConfigError(
-                f"a search needs a direction for each metric: optimized_metric={self.metrics}, "
-                f"hydra.sweeper.directions={self.directions}"
-            )
-        batch = [self.fixed]
-        for key, override in self.searched.items():
-            if override.is_choice_sweep():
-                choices = override.sweep_string_iterator()
-                batch += [[*self.fixed, f"{key}={choice}"] for choice in choices]
-        self.validate_batch_is_legal(batch)
+            given = f"optimized_metric={self.metrics}, hydra.sweeper.directions={self.directions}"
+            raise ConfigError(f"a search needs a direction for each metric: {given}")
+        choices = [o for o in self.searched.items() if o[1].is_choice_sweep()]
+        drawn = [f"{key}={value}" for key, o in choices for value in o.sweep_string_iterator()]
+        self.validate_batch_is_legal([self.fixed, *([*self.fixed, choice] for choice in drawn)])
 
     def open_study(self) -> "Study":
         """Return the study, created if it is new; warn if it began with other overrides.
@@ -169,16 +154,11 @@ class Search(Sweeper):
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
 
-    def next_trials(self) -> "list[ClaimedTrial]":
-        """Return up to `n_jobs` trials to run: abandoned ones, then new ones; none at the end."""
-        batch: list[ClaimedTrial] = []
-        while len(batch) < self.n_jobs:
-            if (claimed := self.claim_abandoned() or self.begin_trial()) is None:
-                break
-            batch.append(claimed)
-        return batch
+    def next_trial(self) -> ClaimedTrial | None:
+        """Claim a trial to run: an abandoned one, else a new one; None at the end."""
+        return self.claim_abandoned() or self.begin_trial()
 
-    def claim_abandoned(self) -> "ClaimedTrial | None":
+    def claim_abandoned(self) -> ClaimedTrial | None:
         """Claim a trial whose process has ended without a result, if there is one."""
         for running in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
             folder = self.folder / str(running.number)
@@ -194,7 +174,7 @@ class Search(Sweeper):
                 claim.release()
         return None
 
-    def begin_trial(self) -> "ClaimedTrial | None":
+    def begin_trial(self) -> ClaimedTrial | None:
         """Begin and claim a new trial; None if enough of them have begun.
 
         Raises:
@@ -214,45 +194,43 @@ class Search(Sweeper):
         trial.set_user_attr("overrides", [*self.fixed, *drawn])
         return trial, claim
 
-    def run_trials(self, batch: "Sequence[ClaimedTrial]") -> list[bool]:
+    def run_trials(self, batch: Sequence[ClaimedTrial]) -> list[bool]:
         """Run trials and tell Optuna their results; return whether each failed."""
         global current_trial
         first, _ = batch[0]
         can_prune = len(self.metrics) == self.n_jobs == 1 and hasattr(first, "should_prune")
         current_trial = first if can_prune else None
-        jobs = []
-        for trial, _ in batch:
-            overrides = trial.user_attrs["overrides"]
-            jobs.append([*overrides, f"hydra.sweep.subdir={trial.number}"])
-        results = self.launcher.launch(jobs, initial_job_idx=first.number)
+        jobs = [
+            [*trial.user_attrs["overrides"], f"hydra.sweep.subdir={trial.number}"]
+            for trial, _ in batch
+        ]
+        results = self.launch(jobs, initial_job_idx=first.number)
         current_trial = None
         return [self.tell(*claimed, result) for claimed, result in zip(batch, results, strict=True)]
 
-    def tell(self, trial: "Trial | FrozenTrial", claim: Claim, result: JobReturn) -> bool:
+    def tell(self, trial: Any, claim: Claim, result: JobReturn) -> bool:
         """Tell Optuna how a trial ended; return whether it failed."""
         if claim.lost():
             log.warning("Trial %d was taken over by another process", trial.number)
             return False
+        outcome: dict[str, Any] = {"state": self.states.FAIL}
         try:
             value = result.return_value
+            values = value if isinstance(value, tuple) else (value,)
+            if any(map(math.isnan, values)):
+                raise ValueError(f"{','.join(self.metrics)} is {value}")
+            current = self.study.get_trials(deepcopy=False)[trial.number]
+            is_pruned = "pruned" in current.user_attrs
+            outcome = {"state": self.states.PRUNED} if is_pruned else {"values": values}
         except Exception as error:
-            value = math.nan
             log.error("Trial %d failed: %s", trial.number, error)
-        values = list(value) if isinstance(value, tuple) else [value]
-        has_failed = any(math.isnan(value) for value in values)
-        attributes = self.study.get_trials(deepcopy=False)[trial.number].user_attrs
-        if has_failed:
-            self.study.tell(trial.number, state=self.states.FAIL)
-        elif "pruned" in attributes:
-            self.study.tell(trial.number, state=self.states.PRUNED)
-        else:
-            self.study.tell(trial.number, values)
+        self.study.tell(trial.number, **outcome)
         claim.release()
-        return has_failed
+        return outcome.get("state") == self.states.FAIL
 
     def print_best(self) -> None:
         """Print the best trials, each with the command that trains with its parameters."""
-        for trial in self.study.best_trials:
+        for trial in self.study.best_trials[:MOST_BEST]:
             values = zip(self.metrics, trial.values or (), strict=True)
             print(f"Best trial {trial.number}:", *(f"{name}={value:.5g}" for name, value in values))
             overrides = trial.user_attrs["overrides"]
@@ -262,11 +240,7 @@ class Search(Sweeper):
 
 
 def open_database(url: str) -> Any:
-    """Return Optuna's storage for a URL; its file and tables are created if missing.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: if the database cannot be reached or written.
-    """
+    """Return Optuna's storage for a URL; its file and tables are created if missing."""
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -294,8 +268,7 @@ def draw(trial: "Trial", key: str, override: Override) -> Any:
         low, settings = sweep.start, {"step": sweep.step}
     else:
         return trial.suggest_categorical(key, list(override.sweep_string_iterator()))
-    is_whole = isinstance(low, int) and isinstance(high, int)
-    suggest: Any = trial.suggest_int if is_whole else trial.suggest_float
+    suggest: Any = trial.suggest_int if isinstance(high, int) else trial.suggest_float
     return suggest(key, low, high, **settings)
 
 

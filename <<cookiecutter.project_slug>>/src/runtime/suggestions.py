@@ -18,7 +18,7 @@ from typing import Any
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+from omegaconf.errors import InterpolationResolutionError
 
 from src.runtime import overrides
 from src.runtime.overrides import compose, did_you_mean, groups_of_command
@@ -45,8 +45,6 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
     text = " ".join(str(cause).split())
     if isinstance(error, ConfigError):
         return str(error)
-    if isinstance(cause, MissingMandatoryValue):
-        return f"{cause.full_key} has no value (???). Type {cause.full_key}=VALUE"
     if isinstance(cause, InterpolationResolutionError):
         reason = _first_line(cause)
         if variable := re.search(r"Environment variable '(.+?)' not found", text):
@@ -85,20 +83,11 @@ def find_target(path: str) -> Any:
     Raises:
         ConfigError: if there is none, with the nearest one, or its module cannot be imported.
     """
-    found: Any = None
-    name, *rest = path.split(".")
     try:
-        found = import_module(name)
-        for part in rest:
-            name = f"{name}.{part}"
-            if not hasattr(found, part) and isinstance(found, ModuleType):
-                import_module(name)
-            found = getattr(found, part)
-        return found
-    except Exception as error:  # also what the module itself raises
-        is_absent = getattr(error, "name", None) in (name, name.rpartition(".")[2])
-        if is_absent and isinstance(error, ModuleNotFoundError | AttributeError):
-            raise ConfigError(_explain_missing(path, found, name)) from error
+        return _import_target(path)
+    except LookupError as error:
+        raise ConfigError(_explain_missing(path, *error.args)) from error
+    except Exception as error:  # what its module raises
         if getattr(error, "name", None) == "pytorch_lightning":
             raise ConfigError("write: import lightning.pytorch as pl") from error
         reason = f"{type(error).__name__}: {error}"
@@ -124,18 +113,34 @@ def argument_hint(key: str, name: str, target: str, accepted: Sequence[str]) -> 
     return f"{target} takes no {name}.{near or f' It takes {takes}'}"
 
 
+def _import_target(path: str) -> Any:
+    """Return the object at a dotted path; LookupError holds what was found, and what is missing."""
+    found: Any = None
+    parts = path.split(".")
+    for end, part in enumerate(parts, 1):
+        name = ".".join(parts[:end])
+        try:
+            if end == 1 or (isinstance(found, ModuleType) and not hasattr(found, part)):
+                module = import_module(name)
+            found = module if end == 1 else getattr(found, part)
+        except ModuleNotFoundError as error:
+            if error.name != name:  # the module exists, and what it imports does not
+                raise
+            raise LookupError(found, name) from error
+    return found
+
+
 def _explain_missing(path: str, parent: Any, missing: str) -> str:
     """Return the nearest target, where `missing`, a beginning of `path`, is not in `parent`."""
     package, _, name = missing.rpartition(".")
     inner = [found.name for found in pkgutil.iter_modules(getattr(parent, "__path__", []))]
-    modules = PACKAGES if parent is None else [f"{package}.{module}" for module in inner]
     reason = f"{package} has no {name}." if parent is not None else f"no module {name}."
-    for module in modules:
+    modules = [f"{package}.{module}" for module in inner if package.startswith("src.")]
+    for module in PACKAGES if parent is None else modules:
         for candidate in (f"{module}.{path}", f"{module}.{path.rpartition('.')[2]}"):
-            if not candidate.startswith(f"{missing}."):
-                with suppress(ConfigError):
-                    find_target(candidate)
-                    return f"{reason} Did you mean {candidate}?"
+            with suppress(Exception):
+                _import_target(candidate)
+                return f"{reason} Did you mean {candidate}?"
     if parent is None:
         return f"{reason} Is it installed?"
     return reason + did_you_mean(name, [*dir(parent), *inner], f"{package}.{{}}")

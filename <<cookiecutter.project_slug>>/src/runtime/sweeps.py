@@ -9,7 +9,7 @@ result before torch is imported, a killed one resumes, a failed one starts again
 import atexit
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -78,9 +78,9 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
 
 def comparable(overrides: Any) -> list[str]:
     """Return what decides whether two jobs are the same: sorted overrides, as they were typed."""
-    if OmegaConf.is_list(overrides):
-        overrides = OmegaConf.to_container(overrides, resolve=False)
-    return sorted(override for override in overrides if not override.startswith(IGNORED))
+    is_node = OmegaConf.is_list(overrides)  # of which `${...}` must not be resolved
+    plain: Any = OmegaConf.to_container(overrides) if is_node else overrides
+    return sorted(override for override in plain if not override.startswith(IGNORED))
 
 
 def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
@@ -189,17 +189,15 @@ class SweepCallback(Callback):
         print(f"More: {command('src/report.py', f'sweep={sweep_dir.name}')}", flush=True)
         patience = OmegaConf.select(config, "logger.mlflow.patience", default=15)
         if upload := wait_for_upload(sweep_dir, float(patience or 0)):
-            print(f"MLflow: {upload}", flush=True)
+            print(upload, flush=True)
 
 
 def _refuse_without_jobs(config: DictConfig) -> None:
     params = config.hydra.sweeper.get("params") or {}
-    given: Iterable[str] = [
-        *OmegaConf.to_container(config.hydra.overrides.task, resolve=False),
-        *(f"{key}={value}" for key, value in params.items()),
-    ]
+    given: Any = OmegaConf.to_container(config.hydra.overrides.task)
+    given += [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    for override in parser.parse_overrides(list(given)):
+    for override in parser.parse_overrides(given):
         if override.is_discrete_sweep() and next(override.sweep_string_iterator(), None) is None:
             raise SystemExit(f"Error: {override.input_line} has no values: the sweep has no jobs")
 

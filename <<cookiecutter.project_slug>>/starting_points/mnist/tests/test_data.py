@@ -64,7 +64,7 @@ def test_digits_stand_in_for_mnist_only_where_asked(
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     datamodule = MNISTDataModule(str(tmp_path), offline_fallback="digits")
     datamodule.prepare_data()
-    assert "uses scikit-learn's 1,797 digits instead" in caplog.text
+    assert "this run uses scikit-learn's 1,797 digits instead" in caplog.text
     datamodule.setup()
     assert datamodule.substitute == "digits"
     assert sizes(datamodule) == [1297, 250, 250]

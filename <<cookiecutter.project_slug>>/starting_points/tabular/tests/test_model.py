@@ -27,7 +27,9 @@ def test_the_loss_does_not_depend_on_the_unit() -> None:
     assert scaled.item() == pytest.approx(loss.item())
 
 
-@pytest.mark.parametrize(("target", "metric", "at_least"), [("progression", "r2", 0.3), ("sex", "acc", 0.6)])
+@pytest.mark.parametrize(
+    ("target", "metric", "at_least"), [("progression", "r2", 0.3), ("sex", "acc", 0.6)]
+)
 def test_it_learns(target: str, metric: str, at_least: float) -> None:
     seed_everything(0)
     data = TabularDataModule("diabetes", target)

@@ -10,7 +10,9 @@ from src.data.text_corpora import docstrings, read_corpus
 from src.data.text_datamodule import TextDataModule
 from src.data.tokenizers import HashedWords
 
-ROWS = [(f'{i} a "", {("good" if i % 2 else "bad")} one', "pro" if i % 2 else "con") for i in range(60)]
+ROWS = [
+    (f'{i} a "", {("good" if i % 2 else "bad")} one', "pro" if i % 2 else "con") for i in range(60)
+]
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ class MNISTDataModule(DigitsDataModule):
         super().__init__(batch_size, num_workers, loader, eval_batch_size)
         if offline_fallback not in (None, "digits"):
             raise ValueError(f"data.offline_fallback={offline_fallback}: set digits or null")
-        self.folder = Path(data_dir, "MNIST", "raw")
+        self.data_dir = Path(data_dir)
+        self.folder = self.data_dir / "MNIST" / "raw"
         self.val_size = val_size
         self.split_seed = split_seed
         self.offline_fallback = offline_fallback
@@ -82,19 +83,30 @@ class MNISTDataModule(DigitsDataModule):
         if self.is_downloaded or self.download_failed:  # `test` does not wait again after `fit`
             return
         try:
-            download_mnist(self.folder)
+            self.download()
         except (OSError, RuntimeError) as error:
-            if self.offline_fallback is None:
-                raise ValueError(
-                    f"MNIST is not in {self.folder} and cannot be downloaded ({error}). Put its "
-                    "four files there, or train on scikit-learn's digits: data=digits"
-                ) from error
             self.download_failed = True
-            log.warning(
-                "MNIST cannot be downloaded (%s): this run uses scikit-learn's 1,797 digits "
-                "instead (data.offline_fallback=null makes this an error)",
-                error,
-            )
+            reason = f"MNIST is not in {self.folder} and cannot be downloaded ({error})"
+            if self.offline_fallback is None:
+                message = f"{reason}. Put its files there, or train on digits: data=digits"
+                raise ValueError(message) from error
+            log.warning("%s: this run uses scikit-learn's 1,797 digits instead", reason)
+
+    def download(self) -> None:
+        """Download what is missing.
+
+        Raises:
+            OSError: if no mirror answers, or a download stalls.
+            RuntimeError: if no mirror has a file with the right checksum.
+        """
+        if not mirror_answers():
+            raise OSError(f"no mirror answers within {ANSWER_SECONDS} s")
+        timeout = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none
+        try:
+            MNIST(str(self.data_dir), download=True)
+        finally:
+            socket.setdefaulttimeout(timeout)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split the images once."""
@@ -102,11 +114,6 @@ class MNISTDataModule(DigitsDataModule):
             super().setup(stage)
         elif self.data_train is None:
             train, self.data_test = self.load(train=True), self.load(train=False)
-            if not 0 < self.val_size < len(train):
-                raise ValueError(
-                    f"data.val_size={self.val_size} does not split {len(train):,} images: "
-                    f"set 1 to {len(train) - 1}"
-                )
             generator = torch.Generator().manual_seed(self.split_seed)
             sizes = [len(train) - self.val_size, self.val_size]
             self.data_train, self.data_val = random_split(train, sizes, generator)
@@ -114,37 +121,15 @@ class MNISTDataModule(DigitsDataModule):
     def load(self, train: bool) -> InMemoryImages:
         """Return the official training or test images."""
         try:
-            files = MNIST(str(self.folder.parents[1]), train)
+            files = MNIST(str(self.data_dir), train)
         except (AssertionError, KeyError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"The files in {self.folder} are damaged: delete them to download them again"
-            ) from error
+            message = f"The files in {self.folder} are damaged: delete them to download them again"
+            raise ValueError(message) from error
         return InMemoryImages(files.data.unsqueeze(1), files.targets, self.mean, self.std)
 
 
-def download_mnist(folder: Path) -> None:
-    """Download what is missing of MNIST's files to a folder `.../MNIST/raw`.
-
-    Raises:
-        OSError: if no mirror answers within `ANSWER_SECONDS`, or a download stalls.
-        RuntimeError: if no mirror has a file with the right checksum.
-    """
-    if not all((folder / name).exists() for name, _ in MNIST.resources):  # archives put there
-        wait_for_mirror()
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none
-    try:
-        MNIST(str(folder.parents[1]), download=True)
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
-def wait_for_mirror() -> None:
-    """Return when a mirror answers.
-
-    Raises:
-        OSError: if none does within `ANSWER_SECONDS`.
-    """
+def mirror_answers() -> bool:
+    """Return whether a mirror answers within `ANSWER_SECONDS`."""
     answers: list[str] = []
 
     def ask() -> None:
@@ -157,5 +142,4 @@ def wait_for_mirror() -> None:
     thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time limit
     thread.start()
     thread.join(ANSWER_SECONDS)
-    if not answers:
-        raise OSError(f"no mirror answers within {ANSWER_SECONDS} s")
+    return bool(answers)

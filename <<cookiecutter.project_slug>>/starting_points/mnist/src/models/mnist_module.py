@@ -17,24 +17,22 @@ class MNISTLitModule(LitModule):
 
     Args:
         net: maps images `(B, C, H, W)` to logits `(B, num_classes)`.
-        num_classes: number of classes.
-        optimizer: called with the parameters; this and the others are as in `LitModule`.
+        optimizer: called with the parameters.
         scheduler: called with the optimizer; None keeps the learning rate constant.
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
         lr_monitor: the metric that ReduceLROnPlateau follows.
-        lr_frequency: number of intervals between two steps of the scheduler.
+        num_classes: number of classes.
         compile: True, a mode or keyword arguments of `torch.compile`.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        num_classes: int,
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
-        lr_frequency: int = 1,
+        num_classes: int = 10,
         compile: bool | str | Mapping[str, Any] = False,
     ) -> None:
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
@@ -46,7 +44,6 @@ class MNISTLitModule(LitModule):
             scheduler=scheduler,
             lr_interval=lr_interval,
             lr_monitor=lr_monitor,
-            lr_frequency=lr_frequency,
             compile=compile,
         )
         self.val_acc_best = MaxMetric()

@@ -25,7 +25,7 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
         return load_diabetes()
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"{path} does not exist: set data.path to a .csv or .parquet file")
+        raise ValueError(f"{path} does not exist: give the path of a .csv or .parquet file")
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".tsv", ".parquet"):
         raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")

@@ -1,7 +1,6 @@
 """Turn the columns of a table into features, with what was learned from the training rows."""
 
 import logging
-import re
 from typing import Any, Self
 
 import numpy as np

@@ -66,12 +66,14 @@ def read_records(path: str, text: str = "text") -> list[dict[str, Any]]:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(f"{path} does not exist: set data.path to a .csv or .jsonl file")
+        raise ValueError(f"{path} does not exist: give the path of a .csv or .jsonl file")
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl", ".txt"):
         raise ValueError(f"{path} is neither .csv, .tsv, .jsonl nor .txt: convert it")
     try:
-        with file.open(encoding="utf-8-sig", newline="" if suffix in (".csv", ".tsv") else None) as lines:
+        with file.open(
+            encoding="utf-8-sig", newline="" if suffix in (".csv", ".tsv") else None
+        ) as lines:
             if suffix == ".txt":
                 return [{text: line.strip()} for line in lines]
             if suffix == ".jsonl":

@@ -23,9 +23,10 @@ class HuggingFaceClassifier(nn.Module):
         super().__init__()
         try:
             models = import_module("transformers").AutoModelForSequenceClassification
-            self.model = models.from_pretrained(name, num_labels=num_classes)
+            self.model: Any = models.from_pretrained(name, num_labels=num_classes)
             if lora:
                 self.model = add_adapters(self.model, rank)
+            self.model.train()  # it is loaded in evaluation mode, without dropout
         except ImportError as error:
             raise ValueError(f"Install the missing package: uv add {error.name}") from error
         except OSError as error:

@@ -1,0 +1,84 @@
+"""Several processes make one run; in a sweep each job has its own, and none is left over."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from processes import TRAIN, epochs_logged, record, run, run_folders, start, wait_for
+from src.runtime import distributed
+from src.runtime.project import ConfigError
+
+TWO = ("trainer=ddp_sim", "trainer.max_epochs=1", "+trainer.limit_train_batches=4")
+TORCHRUN = (
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+    "src/train.py",
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "is_child"),
+    [
+        ({}, 0, False),
+        ({"LOCAL_RANK": "1"}, 1, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1"}, 3, False),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}, 1, False),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, 0, False),  # the batch script itself
+    ],
+)
+def test_the_rank_is_known_without_torch(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], rank: int, is_child: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.global_rank() == rank
+    assert distributed.is_child() == is_child
+
+
+def test_a_sweep_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(ConfigError, match="cannot run under torchrun"):
+        distributed.arguments_of_this_rank(["-m", "seed=1,2"])
+
+
+@pytest.mark.parametrize("command", [TRAIN, TORCHRUN], ids=["python", "torchrun"])
+def test_two_processes_make_one_run(tmp_path: Path, command: tuple[str, ...]) -> None:
+    output = run(tmp_path, *TWO, command=command)
+    (folder,) = run_folders(tmp_path)
+    assert record(folder)["status"] == "finished"
+    assert [path.name for path in folder.rglob("*.log")] == ["train.log"]
+    assert "64 x 2 processes" in output
+    assert output.count("status:    finished") == 1
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
+    assert len(last["exact_resume"]["random"]) == 2
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_trains_in_processes_of_its_own(tmp_path: Path) -> None:
+    run(tmp_path, *TWO, "-m", "model.optimizer.lr=0.001,0.002", "optimized_metric=val/acc")
+    folders = run_folders(tmp_path)
+    assert [folder.name for folder in folders] == ["0", "1"]
+    for folder, rate in zip(folders, (0.001, 0.002), strict=True):
+        last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["config"]["model"]["optimizer"]["lr"] == rate
+        assert last["global_step"] == 4
+    assert not (tmp_path / "train" / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_no_process_outlives_its_run(tmp_path: Path, name: str) -> None:
+    process = start(tmp_path, "trainer=ddp_sim", "trainer.max_epochs=1000")
+    wait_for(lambda: any(epochs_logged(folder) > 0 for folder in run_folders(tmp_path)))
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(getattr(signal, name))
+    assert process.wait(60) == (143 if name == "SIGTERM" else -9)
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, os.linesep.join(map(str, alive))
+    (folder,) = run_folders(tmp_path)
+    assert (folder / "checkpoints" / "last.ckpt").exists()

@@ -1,0 +1,192 @@
+"""`src/report.py`: what differs, replicates, 80 columns, files for programs, ten thousand runs."""
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROJECT, Command
+from src.runtime import report
+from src.runtime.sweeps import runs_below
+
+
+def write_run(folder: Path, overrides: list[str], **record: Any) -> None:
+    """Write a folder as a run leaves it, an hour ago."""
+    folder.mkdir(parents=True)
+    started = (datetime.now().astimezone() - timedelta(hours=1, minutes=5)).isoformat()
+    base = {"status": "finished", "started": started, "overrides": overrides, "error": None}
+    base |= {"monitor": "val/acc", "mode": "max", "metrics": {}}
+    (folder / "run.json").write_text(json.dumps(base | record))
+
+
+def write_sweep(folder: Path) -> None:
+    """Write two learning rates with three seeds each; one run has failed."""
+    for number in range(6):
+        rate, seed = (0.1, 0.01)[number // 3], number % 3
+        overrides = [f"model.optimizer.lr={rate}", f"seed={seed}", "tags=[a b]", "sweep_name=lr"]
+        failed = {"status": "failed", "error": "ValueError: [/b] is no tag"}
+        value = {"metrics": {"val/acc": 0.5 + seed / 10 + number // 3 / 5, "test/loss": 1.0 - rate}}
+        write_run(folder / str(number), overrides, **(failed if number == 2 else value))
+        curve = [
+            json.dumps({"time": 0, "step": step, "metrics": {"val/acc": step / 10}})
+            for step in range(3)
+        ]
+        (folder / str(number) / "metrics.jsonl").write_text("\n".join(curve) + '\n{"step": 3, "met')
+
+
+def table(folder: Path, capsys: pytest.CaptureFixture[str], *metric: str) -> list[list[str]]:
+    """Return the words of each printed line."""
+    runs = report.read_runs(runs_below(folder))
+    report.print_runs(runs, *report.choose_metric(runs, *metric))
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_runs_that_differ_in_their_seed_share_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path)
+    lines = table(tmp_path, capsys)
+    header = lines.index("run what differs val/acc status".split())  # all are of the same age
+    assert lines[header + 2] == "3 runs optimizer.lr=0.01 0.8 ± 0.1 finished".split()
+    assert lines[header + 3] == "3 runs optimizer.lr=0.1 0.55 ± 0.071 2 finished, 1 failed".split()
+    assert "2 failed: ValueError: [/b] is no tag".split() in lines
+    assert lines[-1] == ["Best:", str(tmp_path / "3")]
+
+
+def test_a_loss_is_better_when_it_is_smaller(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path)
+    lines = table(tmp_path, capsys, "test/loss")
+    assert [line[2] for line in lines if line[1:2] == ["runs"]] == [
+        "optimizer.lr=0.1",
+        "optimizer.lr=0.01",
+    ]
+
+
+def test_the_best_value_of_the_monitored_metric_counts(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", [], metrics={"val/acc": 0.6}, best_value=0.7)
+    (run,) = report.read_runs(runs_below(tmp_path))
+    assert run.value("val/acc") == 0.7
+
+
+def test_what_is_the_same_everywhere_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        value = {"metrics": {"val/acc": 0.5 + number}}
+        write_run(tmp_path / str(number), ["a.b=1", f"c.d={number}", "hydra.x=1"], **value)
+    lines = table(tmp_path, capsys)
+    assert lines[1] == "run what differs val/acc".split()
+    assert lines[3:5] == [["1", "c.d=1", "1.5"], ["0", "c.d=0", "0.5"]]
+
+
+def test_a_table_fits_its_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        overrides = [f"model.some_long_name.other{i}=value{number}{i}" for i in range(9)]
+        name = f"2026-11-26_12-00-0{number % 10}_abcdef{number:02}"
+        status = ("finished", "killed")[number % 2]
+        write_run(tmp_path / name, overrides, status=status, metrics={"val/acc": number / 7})
+    for width in (80, 60, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        table_lines = []
+        runs = report.read_runs(runs_below(tmp_path))
+        shown = report.print_runs(runs, "val/acc", "max", top=5)
+        table_lines = capsys.readouterr().out.splitlines()
+        assert len(shown) == 5
+        assert max(len(line) for line in table_lines if not line.startswith("Best")) <= width
+        assert table_lines[1].split() == "run what differs val/acc status".split()
+        assert any("2026-1" in line and "ef11" in line for line in table_lines)
+        assert any("1.5714" in line for line in table_lines)
+        assert "7 more: top=12, or csv=runs.csv" in table_lines
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "short"),
+    [("abcdefgh", 8, "abcdefgh"), ("abcdefgh", 7, "abc…fgh"), ("abcdefgh", 4, "ab…h")],
+)
+def test_long_names_are_shortened_in_the_middle(text: str, width: int, short: str) -> None:
+    assert report.shorten(text, width) == short
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (125, "2 min"), (7300, "2 h"), (200000, "2 d"), (-60, "0 s")]
+)
+def test_an_age_has_one_unit(seconds: int, text: str) -> None:
+    started = datetime.now().astimezone() - timedelta(seconds=seconds + 0.5)
+    assert report.age(started.isoformat()) == text
+
+
+def test_the_command(command: Command, tmp_path: Path) -> None:
+    write_sweep(tmp_path / "logs/train/multiruns/lr")
+    answer = command("sweep=lr", "top=1", f"csv={tmp_path}/runs.csv", verb="report")
+    assert answer.code == 0, answer.err
+    assert "0.8 ± 0.1" in answer.out
+    assert "0.55" not in answer.out
+    (picture,) = tmp_path.glob("logs/report/runs/*/report.png")
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert f"Curves: {picture}" in answer.out
+    rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert [row["status"] for row in rows].count("finished") == 5
+    assert rows[4]["model.optimizer.lr"] == "0.01"
+    assert float(rows[4]["val/acc"]) == pytest.approx(0.8)
+
+
+def test_json_is_for_programs(command: Command, tmp_path: Path) -> None:
+    nan = {"metrics": {"val/acc": float("nan"), "val/loss": 0.5}}
+    write_run(tmp_path / "logs/train/runs/a", ["seed=1"], **nan)
+    answer = command("json=true", verb="report")
+    (row,) = json.loads(answer.out)
+    assert row["run"] == str(tmp_path / "logs/train/runs/a")
+    assert (row["seed"], row["val/acc"], row["val/loss"]) == ("1", "nan", 0.5)
+
+
+def test_what_is_not_there_is_said(command: Command, tmp_path: Path) -> None:
+    answer = command(verb="report")
+    assert answer.code == 1
+    assert "there are no runs in" in answer.err
+    write_sweep(tmp_path / "logs/train/multiruns/lr")
+    assert "Choose a sweep: sweep=lr" in command("sweep=rl", verb="report").err
+    answer = command("sweep=lr", "metric=val/f1", verb="report")
+    assert "metric=val/f1: no run has it. There is: val/acc, test/loss" in answer.err
+
+
+MEASURE = """
+import resource, sys, time
+sys.argv = ["src/report.py", *sys.argv[1:]]
+start = time.monotonic()
+from src import report
+report.main()
+seconds = time.monotonic() - start
+megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print("MEASURED", seconds, megabytes, {"torch", "lightning"} & set(sys.modules))
+"""
+
+
+def test_ten_thousand_runs_take_seconds_and_little_memory(tmp_path: Path) -> None:
+    metrics = {f"{phase}/{name}": 0.5 for phase in ("train", "val") for name in ("acc", "loss", "f1")}
+    environment = {f"package_{number}": "1.2.3" for number in range(30)}
+    for number in range(10_000):
+        overrides = [f"model.optimizer.lr={number / 1e6}", f"data.batch_size={number % 7}"]
+        folder = tmp_path / f"train/runs/2026-11-26_12-00-00_{number:08x}"
+        value = {"metrics": metrics | {"val/acc": number / 1e4}, "environment": environment}
+        write_run(folder, overrides, **value)
+        (folder / "checkpoints").mkdir()
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, f"paths.log_dir={tmp_path}"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "9980 more" in result.stdout
+    _, seconds, megabytes, imported = result.stdout.splitlines()[-1].split()
+    assert imported == "set()"
+    assert float(seconds) < 10
+    assert float(megabytes) < 300
