@@ -33,6 +33,14 @@ SMALL = " ".join(
 Bake = Callable[..., Path]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_caches() -> None:
+    """Remove what editors leave in the unrendered project: cookiecutter would bake it."""
+    for name in (".ruff_cache", "__pycache__"):
+        for path in FOLDER.rglob(name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
 def bake(tmp_path: Path) -> Bake:
     """Return a function that bakes a project with the answers given, and returns its folder."""

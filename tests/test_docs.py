@@ -35,7 +35,7 @@ ELSEWHERE = {
     ),
     r"python -m venv .*|pip install .*": ("tests/test_install.py", "pip install"),
     r"python src/ui\.py.*": ("tests/machinery", "src/ui.py"),
-    r"python src/train\.py ckpt_path=last": ("tests/machinery", "ckpt_path=last"),
+    r"python src/train\.py ckpt_path=(last|FOLDER)": ("tests/machinery", "ckpt_path=last"),
 }
 # What a document says besides, on a machine that has it.
 NEEDS_MORE = re.compile(
@@ -70,6 +70,14 @@ def test_links_in_bakes_lead_to_files(bakes: dict[str, Path]) -> None:
             assert broken_links(document) == [], document.name
 
 
+def test_the_changelog_explains_the_version_of_the_runtime() -> None:
+    runtime = (FOLDER / "src/runtime/__init__.py").read_text("utf-8")
+    version = re.search(r'^__version__ = "(.+)"$', runtime, re.MULTILINE)
+    assert version
+    assert f"\n## {version[1]}" in (TEMPLATE / "CHANGELOG.md").read_text("utf-8")
+    assert f'\nversion = "{version[1]}"' in (TEMPLATE / "pyproject.toml").read_text("utf-8")
+
+
 def test_the_readme_is_short() -> None:
     assert len((TEMPLATE / "README.md").read_text("utf-8").splitlines()) <= 110
 
@@ -98,7 +106,10 @@ def filled(line: str, folder: Path, starting_point: str) -> str:
     """Return a command with real paths for its placeholders, made to train for two batches."""
     runs = folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
     newest = max(runs, key=lambda path: path.stat().st_mtime, default=Path("none-yet/x/x"))
-    line = re.sub(r"\b(ckpt_path|init_from)=PATH", rf"\1={newest.parents[1]}", line)
+    line = re.sub(r"\b(ckpt_path|init_from)=(PATH|FOLDER)\b", rf"\1={newest.parents[1]}", line)
+    line = re.sub(r"\b(ckpt_path|init_from)=FILE(\.ckpt)?", rf"\1={newest}", line)
+    line = line.replace("OPTUNA_FILE", "mnist_optuna" if starting_point == "mnist" else "optuna")
+    line = re.sub(r"(hydra\.sweeper\.n_trials)=\d+", r"\1=2", line)
     for placeholder, value in OWN_DATA[starting_point].items():
         line = re.sub(rf"(\s\S+)=(?:{placeholder})\b", rf"\1={value}", line)
     line = line.replace("experiment=NAME", "experiment=mon_experience")
@@ -106,7 +117,7 @@ def filled(line: str, folder: Path, starting_point: str) -> str:
     if "src/train.py" not in line or re.search(r"\s--|\s-sc", line):
         return line
     small = f"{line} {SMALL}"
-    if "search=" in line:
+    if "optuna" in line and "n_trials" not in line:
         small += " hydra.sweeper.n_trials=2"
     if "trainer=ddp" in line:
         small += " trainer.devices=2 ++trainer.sync_batchnorm=false"

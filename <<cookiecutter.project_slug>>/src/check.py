@@ -14,13 +14,9 @@ from pathlib import Path
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from src.runtime.check import PARTS, configuration_problems, quick_problems
+from src.runtime.check import configuration_problems, quick_problems
 from src.runtime.command_line import compose
 from src.runtime.overrides import FULL_NAMES, groups_of_command
-from src.runtime.project import ConfigError
 from src.runtime.suggestions import explain
 
 OTHER_VERBS = ("eval", "predict", "export", "report")
@@ -40,10 +36,10 @@ def problems_of(verb: str, override: str) -> list[str]:
     """Return what is wrong in one configuration."""
     try:
         cfg = compose(verb, *filter(None, [override]))
-        if verb != "train":
-            return configuration_problems(cfg, PARTS[2:])  # data and model are a checkpoint's
-        return [*quick_problems(cfg), *configuration_problems(cfg)]
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        # Of the other verbs, the command line gives some values, and data and model.
+        quick = quick_problems(cfg) if verb == "train" else ()
+        return [*quick, *configuration_problems(cfg)]
+    except Exception as error:  # of Hydra, OmegaConf, or a resolver
         if "No match in the defaults list" in str(error):
             return []  # a part of another model than the default one
         return [explain(error, verb, [override])]

@@ -16,11 +16,10 @@ from pathlib import Path
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from src.runtime import mlflow_upload
 from src.runtime.command_line import compose
 from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered, store_of
-from src.runtime.mlflow_upload import CLAIM, ENVIRONMENT, described_runs, describe_upload
-from src.runtime.mlflow_upload import log_dir_of, request_upload, wait_for_upload
 from src.runtime.run_folder import Claim, RunIsActive
 
 
@@ -31,10 +30,10 @@ def main() -> None:
     parser.add_argument("--to", metavar="URI", help="another store than the one of the run")
     arguments = parser.parse_args()
     path = Path(arguments.path or compose("train").paths.log_dir).resolve()
-    run_dirs = described_runs(path)
+    run_dirs = mlflow_upload.described_runs(path)
     if not run_dirs:
         sys.exit(f"Error: nothing below {path} was logged to MLflow")
-    os.environ.update(ENVIRONMENT | os.environ)
+    os.environ.update(mlflow_upload.ENVIRONMENT | os.environ)
     if arguments.to:
         os.environ["MLFLOW_TRACKING_URI"] = arguments.to
         for run_dir in run_dirs:
@@ -42,18 +41,18 @@ def main() -> None:
             write_json(run_dir / DESCRIPTION, about | store_of(arguments.to))
     pending = [run_dir for run_dir in run_dirs if not is_delivered(run_dir)]
     try:
-        claim = Claim.acquire(log_dir_of(run_dirs[0]), CLAIM)
+        claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
     except RunIsActive:  # the process beside a run, which has only to be told
-        request_upload(*pending)
-        print(wait_for_upload(path, patience=60))
+        mlflow_upload.request_upload(*pending)
+        print(mlflow_upload.wait_for_upload(path, patience=60))
     else:
         for run_dir in pending:
             with suppress(Exception):  # any: the state says what
                 Upload(run_dir).send()
-            print(f"{run_dir}: {describe_upload(run_dir)}", flush=True)
+            print(f"{run_dir}: {mlflow_upload.describe_upload(run_dir)}", flush=True)
         claim.release()
     if not pending:
-        print(describe_upload(path))
+        print(mlflow_upload.describe_upload(path))
     sys.exit(1 if any(read_json(run_dir / STATE).get("error") for run_dir in pending) else 0)
 
 

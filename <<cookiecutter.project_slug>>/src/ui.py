@@ -29,10 +29,12 @@ def main() -> None:
     parser.add_argument("run", nargs="?", default="", help="folder of a run")
     parser.add_argument("--port", type=int, default=5000)
     arguments = parser.parse_args()
-    store = read_json(Path(arguments.run, DESCRIPTION)).get("tracking_uri") if arguments.run else None
-    if arguments.run and store is None:
-        sys.exit(f"Error: {arguments.run} is not the folder of a run that was logged to MLflow")
-    store = store or compose("train", "logger=mlflow").logger.mlflow.tracking_uri
+    if arguments.run:
+        store = read_json(Path(arguments.run, DESCRIPTION)).get("tracking_uri")
+        if store is None:
+            sys.exit(f"Error: {arguments.run} is not the folder of a run in MLflow")
+    else:
+        store = compose("train", "logger=mlflow").logger.mlflow.tracking_uri
     if store.startswith("http"):
         address = run_page(arguments.run) or store
         print(f"MLflow: {address}", flush=True)

@@ -7,8 +7,9 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ sys.path.insert(0, str(PROJECT))
 os.chdir(PROJECT)
 
 from omegaconf import DictConfig  # noqa: E402
+
+from src.runtime import command_line, overrides  # noqa: E402
 from src.runtime.command_line import compose  # noqa: E402
 
 HYDRA_VERBS = ("train", "eval", "predict", "export", "report")
@@ -35,7 +38,7 @@ SMALL = (
 class Answer:
     """What came of a command line."""
 
-    code: int | str | None  # as in SystemExit: a text is printed, and means 1
+    code: int | str | None
     out: str
     err: str
 
@@ -66,7 +69,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
     def run(*arguments: str, verb: str = "train") -> Answer:
         main = import_module(f"src.{verb}").main
-        logs = [f"paths.log_dir={tmp_path}/logs"] if verb in HYDRA_VERBS else []
+        has_logs = verb in HYDRA_VERBS and "-sc" not in arguments
+        logs = [f"paths.log_dir={tmp_path}/logs"] if has_logs else []
         monkeypatch.setattr(sys, "argv", [f"src/{verb}.py", *logs, *arguments])
         out, err = io.StringIO(), io.StringIO()
         code: int | str | None = 0
@@ -75,6 +79,20 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
                 main()
             except SystemExit as stopped:
                 code = stopped.code
+        if isinstance(code, str):  # as Python does it
+            code, _ = 1, err.write(f"{code}\n")
         return Answer(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def configs(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a copy of `configs/` that takes the place of the project's, to add files to."""
+    copy = tmp_path / "configs"
+    shutil.copytree(project / "configs", copy)
+    for module in (overrides, command_line):
+        monkeypatch.setattr(module, "CONFIGS", copy)
+    overrides.choices_by_group.cache_clear()
+    yield copy
+    overrides.choices_by_group.cache_clear()

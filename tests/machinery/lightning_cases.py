@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 from src.runtime.check import configuration_problems, quick_problems
 from src.runtime.checkpoint_config import targets_of_own_files
 from src.runtime.overrides import choices_by_group, compose
-from src.runtime.project import CONFIGS
+from src.runtime.project import CONFIGS, quoted
 
 
 @dataclass
@@ -155,6 +155,7 @@ CASES: dict[str, Case] = {
     "no test set": case("Classifier", "NoValidation", has_test=False),
     "validation: empty list": case("Classifier", "EmptyListValidation"),
     "validation: empty set": case("Classifier", "EmptyValidationSet"),
+    "growing data": case("Classifier", "GrowingData"),
     "samplers": case("Classifier", "SamplerData"),
     # state
     "fitted data": case("Classifier", "FittedData"),
@@ -220,7 +221,7 @@ def composed(name: str, log_dir: Path, *overrides: str, stop: bool = False) -> D
     found = CASES[name]
     data = file_name(name) if found.data else "none"
     typed = [f"data={data}", f"model={file_name(name)}", "logger=none", *found.overrides]
-    typed += [f"paths.log_dir='{log_dir}'", f"paths.data_dir='{log_dir}/data'"]
+    typed += [f"paths.log_dir={quoted(log_dir)}", f"paths.data_dir={quoted(log_dir / 'data')}"]
     cfg = compose("train", *typed, "trainer.max_epochs=2", "trainer.accelerator=cpu", *overrides)
     assert [*quick_problems(cfg), *configuration_problems(cfg)] == []
     if cfg.callbacks is not None:
@@ -244,5 +245,5 @@ def checkpoints(folder: Path) -> list[dict[str, Any]]:
 
 def evaluation(folder: Path, log_dir: Path) -> DictConfig:
     """Compose the evaluation of a run."""
-    paths = (f"paths.log_dir='{log_dir}'", f"paths.data_dir='{log_dir}/data'")
-    return compose("eval", f"ckpt_path='{folder}'", *paths, "trainer.accelerator=cpu")
+    paths = (f"paths.log_dir={quoted(log_dir)}", f"paths.data_dir={quoted(log_dir / 'data')}")
+    return compose("eval", f"ckpt_path={quoted(folder)}", *paths, "trainer.accelerator=cpu")

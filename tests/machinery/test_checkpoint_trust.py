@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+
 from src.runtime.checkpoint_config import (
     BASES,
     PACKAGES,

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 from processes import TRAIN, epochs_logged, record, run, run_folders, start, wait_for
+
 from src.runtime import distributed
 from src.runtime.project import ConfigError
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from src.data.loading import ResumableLoader
-from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.last_checkpoint import LastCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MaxMetric, MeanMetric
+
+from src.data.loading import ResumableLoader
+from src.runtime.checkpoints import PlainCheckpointIO
+from src.runtime.last_checkpoint import LastCheckpoint
 
 SCHEDULERS: dict[str, Any] = {
     "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=40),

@@ -1,15 +1,8 @@
 """The trainer's settings, as Lightning spells them, and what a run does where a metric is missing."""
 
-import logging
-import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelSummary
 from lightning_cases import (
     Stop,
     Watch,
@@ -62,19 +55,125 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_trains_continues_and_evaluates(name: str, tmp_path: Path) -> None:
-    typed = SETTINGS[name].split()
-    _, objects = train(composed("own loaders", tmp_path, "monitor=null", *typed))
-    assert objects["trainer"].global_step > 0
+    typed = ["monitor=null", *SETTINGS[name].split()]
+    _, objects = train(composed("own loaders", tmp_path, *typed))
+    steps, epochs = objects["trainer"].global_step, objects["trainer"].current_epoch
+    assert steps > 0
     folder = run_folder(tmp_path)
     assert checkpoints(folder)
-    steps = objects["trainer"].global_step
 
-    more = ["trainer.max_epochs=3", "+trainer.max_steps=8"]
-    typed = [text for text in typed if "max_steps" not in text and "max_epochs" not in text]
-    cfg = composed("own loaders", tmp_path, "monitor=null", *typed, *more, f"ckpt_path='{folder}'")
-    metrics, objects = train(cfg)
+    kept = [text for text in typed if ".max_" not in text]
+    kept += [f"trainer.max_epochs={epochs + 1}", f"ckpt_path='{folder}'"]
+    metrics, objects = train(composed("own loaders", tmp_path, *kept))
     assert Watch.first_step == steps
     assert objects["trainer"].global_step > steps
     assert "test_loss" in metrics
     tested, _ = evaluate(evaluation(folder, tmp_path))
-    assert "test_loss" in tested
+    assert tested["test_loss"].item() == pytest.approx(metrics["test_loss"].item(), rel=1e-2)
+
+
+def test_max_steps_of_a_run_that_continues(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        train(composed("scheduler by epoch", tmp_path, "+trainer.max_steps=8", stop=True))
+    typed = ("+trainer.max_steps=8", "trainer.max_epochs=-1", f"ckpt_path='{run_folder(tmp_path)}'")
+    _, objects = train(composed("scheduler by epoch", tmp_path, *typed))
+    trainer = objects["trainer"]
+    assert (Watch.first_step, trainer.global_step) == (3, 8)
+    (scheduler,) = trainer.lr_scheduler_configs
+    assert scheduler.scheduler.last_epoch == 2  # as many as there were whole epochs
+
+
+NO_CHECKPOINTS = {
+    "fast_dev_run": "+trainer.fast_dev_run=true",
+    "fast_dev_run=2": "+trainer.fast_dev_run=2",
+    "enable_checkpointing": "+trainer.enable_checkpointing=false",
+    "barebones": "+trainer.barebones=true",
+    "no epochs": "trainer.max_epochs=0",
+    "no batches": "+trainer.limit_train_batches=0",
+    "callbacks=none": "callbacks=none",
+    "debug": "debug=fast_dev_run",
+}
+
+
+@pytest.mark.parametrize("name", NO_CHECKPOINTS)
+def test_without_checkpoints(name: str, tmp_path: Path) -> None:
+    metrics, _ = train(composed("own loaders", tmp_path, *NO_CHECKPOINTS[name].split()))
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert "test_loss" in metrics or name == "barebones"
+
+
+SEVERAL_PROCESSES = {
+    "ddp_spawn": "ordinary",
+    "ddp_fork": "metric collections",
+    "ddp_notebook": "hparams of everything",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", SEVERAL_PROCESSES)
+def test_processes_of_this_one(strategy: str, tmp_path: Path) -> None:
+    name = SEVERAL_PROCESSES[strategy]
+    typed = [f"+trainer.strategy={strategy}", "trainer.devices=2", "logger=csv"]
+    metrics, _ = train(composed(name, tmp_path, *typed))
+    folder = run_folder(tmp_path)
+    assert checkpoints(folder)
+    assert any(key.startswith("test") for key in metrics)
+    tested, _ = evaluate(evaluation(folder, tmp_path))
+    assert any(key.startswith("test") for key in tested)
+
+
+def test_loaders_of_each_epoch(tmp_path: Path) -> None:
+    each = "+trainer.reload_dataloaders_every_n_epochs=1"
+    with pytest.raises(Stop):
+        train(composed("growing data", tmp_path, each, stop=True))
+    _, objects = train(composed("growing data", tmp_path, each, f"ckpt_path='{run_folder(tmp_path)}'"))
+    assert (Watch.first_step, objects["trainer"].global_step) == (2, 5)
+
+
+# --- a metric that is not there ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("monitor=val_los", "Did you mean monitor=val_loss?"),
+        ("monitor=val/acc callbacks=[default,early_stopping]", "Did you mean monitor="),
+    ],
+)
+def test_a_wrong_name(
+    typed: str, advice: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match="is not logged") as failure:
+        train(composed("own loaders", tmp_path, *typed.split()))
+    assert advice in str(failure.value)
+    assert advice in caplog.text  # after the sanity check, before the first epoch
+    folder = run_folder(tmp_path)
+    assert len(checkpoints(folder)) == 1  # nothing is lost
+    typed = f"{typed} monitor=val_loss mode=min ckpt_path='{folder}'"
+    metrics, objects = train(composed("own loaders", tmp_path, *typed.split()))
+    assert objects["trainer"].global_step == 6
+    assert "test_loss" in metrics
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "trainer.limit_val_batches=0",
+        "trainer.check_val_every_n_epoch=3",
+        "+trainer.val_check_interval=30 trainer.check_val_every_n_epoch=null",
+    ],
+)
+def test_a_metric_that_never_comes(
+    typed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics, _ = train(composed("own loaders", tmp_path, "monitor=val_loss", *typed.split()))
+    assert "test_loss" in metrics
+    assert checkpoints(run_folder(tmp_path))
+    assert ("Type monitor=null" in caplog.text) == ("limit_val" in typed)
+
+
+def test_early_stopping_without_validation(tmp_path: Path) -> None:
+    typed = ("trainer.limit_val_batches=0", "callbacks=[default,early_stopping]")
+    with pytest.raises(ConfigError, match=r"monitor=val_loss is not logged\. .*monitor="):
+        train(composed("own loaders", tmp_path, *typed))
+    assert checkpoints(run_folder(tmp_path))

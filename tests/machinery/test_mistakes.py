@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 from conftest import Answer, Command
 from omegaconf import OmegaConf
+
 from src import train
 
 # What is typed; what the answer holds; what is typed then (the advice), or None where the answer
 # lists choices.
 BEFORE_HYDRA = [
     # H4: a choice needs no +
-    ("+experiment=mon_experience", "without +: experiment=mon_experience", "experiment=mon_experience"),
+    (
+        "+experiment=mon_experience",
+        "without +: experiment=mon_experience",
+        "experiment=mon_experience",
+    ),
     ("+data=digits", "without +: data=digits", "data=digits"),
     ("+logger=csv", "without +: logger=csv", "logger=csv"),
     ("+trainer.max_epochs=1", "without +: trainer.max_epochs=1", "trainer.max_epochs=1"),
@@ -24,7 +29,9 @@ BEFORE_HYDRA = [
     ("-m lr=0.1,0.2", "Did you mean model.optimizer.lr=0.1,0.2?", "-m model.optimizer.lr=0.1,0.2"),
     ("net=cnn", "Did you mean model/net=cnn?", "model/net=cnn"),
     ("optim=sgd", "Did you mean model/optimizer=sgd?", "model/optimizer=sgd"),
-    ("model.net=cnn", "type model/net=NAME: cnn", "model/net=cnn"),
+    ("model.net=cnn", "Type model/net=cnn", "model/net=cnn"),
+    ("model.net=3", "Type model/net=NAME, one of cnn, dense", None),
+    ("model/scheduler=none scheduler.gamma=0.1", "model.scheduler is None. Type model/sched", None),
     ("scheduler.gamma=0.1", "takes no gamma. It takes optimizer, mode, factor", None),
     ("sead=3", "Did you mean seed=3?", "seed=3"),
     ("~tagz", "Did you mean ~tags?", "~tags"),
@@ -33,7 +40,11 @@ BEFORE_HYDRA = [
     # H2: + is advised only where the target takes it
     ("data.pin_memory=false", "takes no pin_memory. It takes data_dir, batch_size", None),
     ("data.train_val_test_split=[1]", "takes no train_val_test_split. It takes", None),
-    ("model.optimizer.amsgrad=true", "+model.optimizer.amsgrad=true", "+model.optimizer.amsgrad=true"),
+    (
+        "model.optimizer.amsgrad=true",
+        "+model.optimizer.amsgrad=true",
+        "+model.optimizer.amsgrad=true",
+    ),
     ("callbacks.early_stopping.patience=2", "add callbacks=[default,early_stopping]", None),
     # H5, H7: names of other templates
     ("dataset=digits", "Did you mean data=digits?", "data=digits"),
@@ -64,8 +75,8 @@ BEFORE_HYDRA = [
     ("trainer.max_epochs=ten", "trainer.max_epochs=ten", "trainer.max_epochs=1"),
     ("train=maybe", "train=maybe", "train=true"),
     ("seed=[1", "cannot be read", None),
-    ("'data.data_dir=a (b)'", "data.data_dir='a (b)'", '''"data.data_dir='a (b)'" data=mnist'''),
-    ("model=null", "a run needs one. Type model=NAME: mnist", "model=mnist"),
+    ("'data.data_dir=a (b)'", "data.data_dir='a (b)'", """"data.data_dir='a (b)'" data=mnist"""),
+    ("model=null", "a run needs one. Type model=NAME, one of mnist", "model=mnist"),
     ("data=3", "data=3: there is no such file", None),
     ("hydra/launcher=joblibb", "Choices: basic, joblib", None),
     ("hydra.run.dir=README.md/x", "README.md/x", None),

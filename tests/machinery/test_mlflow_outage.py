@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from mlflow_tools import HandWrittenRun, Server, stored_history, stored_run, wait_until
+
 from src.runtime import mlflow_upload
 from src.runtime.files import read_json
 from src.runtime.mlflow_run import STATE, is_delivered

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -72,7 +73,6 @@ def run_config(tmp_path: Path, **keys: Any) -> DictConfig:
         "ckpt_path": str(tmp_path / "model.ckpt"),
         "output": None,
         "batch_size": 2,
-        "num_workers": 0,
         "trainer": {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu"},
         "callbacks": None,
         "logger": None,
@@ -112,13 +112,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_classes_and_probabilities(tmp_path: Path, as_dict: bool, num_workers: int) -> None:
-    settings = {"as_dict": as_dict, "num_workers": num_workers, "class_names": ("high", "low")}
-    output, errors = predict(tmp_path, "11\n9\nbroken\n10.5\n13\n", **settings)
+def test_classes_and_probabilities(tmp_path: Path, as_dict: bool) -> None:
+    lines, names = "11\n9\nbroken\n10.5\n13\n", ("high", "low")
+    output, errors = predict(tmp_path, lines, as_dict=as_dict, class_names=names)
     assert output == tmp_path / "run0" / "predictions.csv"
     rows = read_csv(output)
-    assert list(rows[0]) == ["name", "prediction", "p_high", "p_low", "error"]
+    assert list(rows[0]) == ["name", "prediction", "error", "p_high", "p_low"]
     assert [row["name"] for row in rows] == [f"line {number}" for number in range(1, 6)]
     assert [row["prediction"] for row in rows] == ["high", "low", "", "high", "high"]
     assert [row["p_high"] for row in rows] == ["0.880797", "0.119203", "", "0.731059", "0.997527"]
@@ -166,7 +165,7 @@ def test_mistakes(tmp_path: Path) -> None:
         predict(tmp_path, "1\n", output="predictions.xlsx")
     with pytest.raises(ConfigError, match=r"\[2\] numbers for an input.* 3 class_names"):
         predict(tmp_path, "1\n", class_names=("a", "b", "c"))
-    with pytest.raises(ConfigError, match=r"prediction_dataset\(path\)"):
+    with pytest.raises(MisconfigurationException, match="predict_dataloader"):
         predict_to_file(run_config(tmp_path, data=None, model={"_target_": f"{__name__}.Model"}))
 
 

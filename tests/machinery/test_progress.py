@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.runtime import progress
-from src.runtime.progress import ProgressBar, can_show_bar
+from src.runtime.progress import ProgressBar
 from src.runtime.project import PROJECT_ROOT
 
 SMALL: dict[str, Any] = {
@@ -111,9 +111,12 @@ def test_an_interrupted_epoch_has_no_line(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_a_resumed_epoch_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    trainer = Trainer(max_steps=1, **SMALL)
-    trainer.fit(Module(), loader())
-    trainer.save_checkpoint(tmp_path / "within.ckpt")
+    class Saving(Module):
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 0:
+                self.trainer.save_checkpoint(tmp_path / "within.ckpt")
+
+    Trainer(max_epochs=1, **SMALL).fit(Saving(), loader())
     caplog.set_level(logging.INFO, logger=progress.__name__)
     trainer = Trainer(callbacks=[ProgressBar()], max_epochs=2, **SMALL)
     trainer.fit(Module(), loader(), ckpt_path=tmp_path / "within.ckpt")
@@ -123,7 +126,6 @@ def test_a_resumed_epoch_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_no_bar_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # set in CI, where it does not make a terminal
-    assert not can_show_bar()
     assert ProgressBar().is_disabled
 
 
@@ -147,7 +149,7 @@ class Module(test_progress.Module):
 settings = test_progress.SMALL | {{"logger": CSVLogger({logs!r})}}
 bar = ProgressBar()
 assert bar.is_enabled
-trainer = Trainer(callbacks=[bar], max_epochs=-1, max_steps=4, log_every_n_steps=1, **settings)
+trainer = Trainer(callbacks=[bar], max_epochs=2, log_every_n_steps=1, **settings)
 trainer.fit(Module(), test_progress.loader(), test_progress.loader())
 print("after")
 """
@@ -172,9 +174,8 @@ def test_on_a_terminal(tmp_path: Path) -> None:
         pass
     assert process.wait(60) == 0, shown.decode()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "Epoch 1 " in text
+    assert "Epoch 1/1 " in text
     assert "train/loss" in text
-    assert "/-2" not in text
     assert "v_num" not in text
     lines = re.split(r"[\r\n]+", text)
     assert sum(line.strip() == "[a message]" for line in lines) == 4  # never behind the bar

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from src.runtime import run_folder
 from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run, write_run
 

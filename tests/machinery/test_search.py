@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import toy_sweep
+
 from src.runtime import search
 from src.runtime.files import write_json
 from src.runtime.project import ConfigError
@@ -42,9 +43,7 @@ class Search:
         """Search in this process."""
         toy_sweep.main(*self.overrides(n_trials, *overrides))
 
-    def start(
-        self, n_trials: int, *overrides: str, **environment: str
-    ) -> "subprocess.Popen[str]":
+    def start(self, n_trials: int, *overrides: str, **environment: str) -> "subprocess.Popen[str]":
         """Search in a process of its own."""
         return subprocess.Popen(
             [sys.executable, TOY, *self.overrides(n_trials, *overrides)],
@@ -135,6 +134,11 @@ def test_each_kind_of_sweep_is_drawn_from(mine: Search) -> None:
     assert all(0.001 <= value["x"] <= 1 for value in params)
 
 
+def test_folders_are_named_for_trials_whatever_is_typed(mine: Search) -> None:
+    mine.run(2, *SPACE, "hydra.sweep.subdir='${hydra.job.override_dirname}'")
+    assert mine.ran() == ["0", "1"]
+
+
 def test_what_is_typed_replaces_what_is_listed(mine: Search) -> None:
     listed = "+hydra.sweeper.params={x: 'interval(0,1)', kind: 'choice(a,b)'}"
     mine.run(2, listed, "x=interval(5,6)", "kind=b")
@@ -146,7 +150,9 @@ def test_two_objectives_are_kept_and_their_front_is_printed(
 ) -> None:
     both = ("optimized_metric='val/acc,val/loss'", "hydra.sweeper.directions=[maximize,maximize]")
     mine.run(3, "x=interval(0,1)", *both)
-    assert all(trial.values == [trial.params["x"], 1 - trial.params["x"]] for trial in mine.trials())
+    assert all(
+        trial.values == [trial.params["x"], 1 - trial.params["x"]] for trial in mine.trials()
+    )
     output = capsys.readouterr().out
     assert re.findall(r"Best trial (\d)", output) == ["0", "1", "2"]
     assert re.search(r"Best trial 0: val/acc=0\.\d+ val/loss=0\.\d+", output)
@@ -315,7 +321,9 @@ def test_a_hopeless_trial_ends_early_and_as_usual(
         assert trial.attributes == {"pruned": True}
 
 
-def test_a_pruned_trial_is_recorded_as_pruned(mine: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pruned_trial_is_recorded_as_pruned(
+    mine: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = toy_sweep.job
 
     def pruned(cfg: Any) -> Any:

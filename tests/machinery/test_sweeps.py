@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import toy_sweep
+
 from src.runtime import sweeps
 from src.runtime.files import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive, now, read_run
@@ -134,7 +135,7 @@ def test_a_sweep_that_runs_on_another_host_is_refused(toy: Toy) -> None:
     toy.folder.mkdir(parents=True)
     owner = {"host": "node17", "pid": 1234, "process_start": "1"}
     write_json(toy.folder / ".sweep.1", owner)
-    with pytest.raises(SystemExit, match="process 1234 on node17, last seen 0 seconds ago"):
+    with pytest.raises(SystemExit, match=r"process 1234 on node17, last seen \d seconds ago"):
         toy.run("x=1")
     assert toy.ran() == []
 
@@ -200,18 +201,26 @@ def test_a_sweep_that_cannot_be_composed_leaves_nothing(toy: Toy) -> None:
     assert not toy.folder.exists()
 
 
+def table(output: str) -> list[list[str]]:
+    """Return the words of each row of a table of two rows, without the column `age`."""
+    lines = output.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(" run "))
+    rows = [line.split() for line in (lines[first], *lines[first + 2 : first + 4])]
+    if rows[0][-1] == "age":  # the jobs did not start in the same second
+        rows = [rows[0][:-1], *(row[:-2] for row in rows[1:])]
+    return rows
+
+
 def test_the_table_groups_replicates(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     toy.run("x=1,2", "seed=0,1,2")
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["3", "runs", "x=2", "2", "±", "0"] in lines
-    assert ["3", "runs", "x=1", "1", "±", "0"] in lines
+    rows = table(capsys.readouterr().out)
+    assert rows[1:] == [["3", "runs", "x=2", "2", "±", "0"], ["3", "runs", "x=1", "1", "±", "0"]]
 
 
 def test_the_table_shows_what_is_monitored(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     toy.run("x=0,1", "optimized_metric=null")
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    header = lines.index(["run", "what", "differs", "val/loss"])
-    assert lines[header + 2 : header + 4] == [["1", "x=1", "0"], ["0", "x=0", "1"]]
+    rows = table(capsys.readouterr().out)
+    assert rows == [["run", "what", "differs", "val/loss"], ["1", "x=1", "0"], ["0", "x=0", "1"]]
 
 
 def test_jobs_that_recorded_nothing_are_shown(tmp_path: Path) -> None:

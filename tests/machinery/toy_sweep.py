@@ -1,4 +1,4 @@
-"""A job that records itself as a training does, and is over at once: `python toy_sweep.py -m x=1,2`.
+"""A job that records itself as a training does, and is over at once: `toy_sweep.py -m x=1,2`.
 
 It appends `FOLDER X` to `lines` in `paths.log_dir` for each start that is not answered from a
 record. Of the environment: the jobs with x=`TOY_BAD` fail (`all`: each), the one in the folder
@@ -19,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+
 from src.runtime import run_folder, sweeps
 from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, prepare_environment
 
@@ -75,12 +76,13 @@ def job(cfg: DictConfig) -> Any:
 def main(*argv: str) -> None:
     """Run a command line in this process; errors of jobs are raised."""
     before, sys.argv = sys.argv, ["toy_sweep.py", *argv]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors
     GlobalHydra.instance().clear()
     try:
         hydra.main(str(CONFIGS), "toy", **MAIN_ARGUMENTS)(job)()
     finally:
         sys.argv = before
+        del os.environ["HYDRA_FULL_ERROR"]
 
 
 if __name__ == "__main__":

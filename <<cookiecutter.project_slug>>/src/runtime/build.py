@@ -1,6 +1,7 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypedDict
 
@@ -62,17 +63,15 @@ def build(cfg: DictConfig, callbacks: list[Callback], claim: Claim | None = None
     model = _built(cfg.model, "model", LightningModule)
     if model is None:
         raise ConfigError("model: there is none. Choose one: model=NAME")
-    configured = [
-        _built(node, f"callbacks.{name}", Callback) for name, node in _nodes(cfg, "callbacks")
-    ]
-    loggers = [_built(node, f"logger.{name}", Logger) for name, node in _nodes(cfg, "logger")]
-    trainer, own = _build_trainer(cfg, [c for c in configured if c is not None], loggers, callbacks)
+    callbacks = [*_build_group(cfg, "callbacks", Callback), *callbacks]
+    loggers = _build_group(cfg, "logger", Logger)
+    trainer = _build_trainer(cfg, callbacks, loggers)
     _use_plain_checkpoints(trainer, plain_config(cfg), claim)
     return Objects(
         cfg=cfg,
         datamodule=datamodule,
         model=model,
-        callbacks=own,
+        callbacks=callbacks,
         loggers=loggers,
         trainer=trainer,
     )
@@ -137,48 +136,40 @@ def _built(node: Any, key: str, base: type) -> Any:
     return found
 
 
-def _nodes(cfg: DictConfig, group: str) -> list[tuple[str, Any]]:
-    """Return names and nodes of a group; a node that was set to null is left out."""
-    nodes = cfg.get(group)
-    if isinstance(nodes, str):
+def _build_group(cfg: DictConfig, group: str, base: type) -> list[Any]:
+    """Return the objects of a group's nodes; a node that was set to null is left out."""
+    nodes = cfg.get(group) or {}
+    if not isinstance(nodes, Mapping):
         raise ConfigError(f"{group}={nodes} is no choice: python src/train.py --help lists them")
-    return [(str(name), node) for name, node in (nodes or {}).items() if node is not None]
+    built = [_built(node, f"{group}.{name}", base) for name, node in nodes.items()]
+    return [found for found in built if found is not None]
 
 
-def _build_trainer(
-    cfg: DictConfig, configured: list[Callback], loggers: list[Logger], runtime: list[Callback]
-) -> tuple[Trainer, list[Callback]]:
-    """Build the trainer; what its own arguments switch off is left out."""
-    settings = cfg.trainer
-    arguments: dict[str, Any] = {}
-    if "callbacks" in settings:  # as in Lightning: a list in place of the group's
-        nodes = settings.callbacks or []
-        configured = [_built(node, "trainer.callbacks", Callback) for node in nodes]
-    if "logger" in settings:
-        if settings.logger:
-            log.warning("trainer.logger is ignored: choose a tracker by logger=NAME")
-        else:
-            loggers.clear()
+def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """Build the trainer; what its own arguments switch off is removed from both lists."""
+    settings = dict(cfg.trainer)
+    is_barebones = settings.get("barebones")
+    further = settings.pop("callbacks", None)
+    if further is not None:  # as in Lightning: a list in place of the group's
+        nodes = [_built(node, "trainer.callbacks", Callback) for node in further]
+        callbacks[:-1] = nodes
+    if settings.pop("logger", True) is False:
+        loggers.clear()
     for switch, kind in SWITCHES.items():
-        if settings.get("barebones") or settings.get(switch) is False:
-            configured = [c for c in configured if not isinstance(c, kind)]
-        is_wanted = any(isinstance(c, kind) for c in configured)
-        if kind is not ProgressBar and not is_wanted and not settings.get("barebones"):
-            arguments[switch] = settings.get(switch, False)  # no silent default of Lightning's
-    callbacks = [*configured, *runtime]
-    journal = [] if settings.get("barebones") else [*loggers, Journal(cfg.paths.output_dir)]
-    node = {key: value for key, value in settings.items() if key not in ("callbacks", "logger")}
-    trainer = instantiate(
-        OmegaConf.create(node | arguments), callbacks=callbacks, logger=journal or False
-    )
-    return trainer, callbacks
+        if is_barebones or settings.get(switch) is False:
+            callbacks[:] = [c for c in callbacks if not isinstance(c, kind)]
+        elif kind is not ProgressBar and not any(isinstance(c, kind) for c in callbacks):
+            settings.setdefault(switch, False)  # no silent default of Lightning's
+    used = False if is_barebones else [*loggers, Journal(cfg.paths.output_dir)]
+    return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=used)
 
 
 def _use_plain_checkpoints(trainer: Trainer, config: dict[str, Any], claim: Claim | None) -> None:
     plain = PlainCheckpointIO(config, claim)
     with suppress(NotImplementedError, TypeError):  # strategies that write a format of their own
         current = trainer.strategy.checkpoint_io
-        if type(current) is TorchCheckpointIO:
+        is_wrapper = hasattr(current, "checkpoint_io")  # around Lightning's own, no other
+        if is_wrapper:
+            log.warning("%s is left out: it would not store the configuration", type(current).__name__)
+        if is_wrapper or type(current) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = plain
-        elif type(getattr(current, "checkpoint_io", None)) is TorchCheckpointIO:
-            current.checkpoint_io = plain  # a wrapper, such as AsyncCheckpointIO

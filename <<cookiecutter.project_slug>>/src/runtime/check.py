@@ -7,7 +7,7 @@ the targets of the configuration.
 import inspect
 import re
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,10 +47,11 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
         node = _plain_node(cfg, part)
         if not isinstance(node, dict | None):
             yield f"{part}={node} is no node. Type {part}=NAME, a file of configs/"
+            continue
         for name, value in (node or {}).items() if part in ("callbacks", "logger") else ():
             if value and not (isinstance(value, dict) and "_target_" in value):
                 yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
-    for key, node in _target_nodes(cfg, PARTS):
+    for key, node in _target_nodes(cfg):
         for name in [name for name, value in node.items() if value == MISSING]:
             if not key.startswith("model"):  # which the datamodule fills in
                 yield f"{key}.{name} has no value (???). Type {key}.{name}=VALUE"
@@ -58,7 +59,7 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
 
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
     """Yield how to install each optional package that a configuration needs and that is missing."""
-    for _, node in _target_nodes(cfg, PARTS):
+    for _, node in _target_nodes(cfg):
         name = str(node["_target_"]).rpartition(".")[2].lower()
         for package in EXTRAS:
             if package in name and find_spec(package) is None:
@@ -66,14 +67,12 @@ def missing_packages(cfg: DictConfig) -> Iterator[str]:
                 yield f"{package} is not installed. Type: uv {install} (without uv: {install})"
 
 
-def configuration_problems(cfg: DictConfig, parts: Sequence[str] = PARTS) -> list[str]:
+def configuration_problems(cfg: DictConfig) -> list[str]:
     """Return what is wrong between the nodes of a configuration and what they call.
 
-    Imports each target, so `parts` must not hold what comes out of a checkpoint.
+    Imports each target; what comes out of a checkpoint was checked before it was composed.
     """
-    return [
-        problem for key, node in _target_nodes(cfg, parts) for problem in _node_problems(key, node)
-    ]
+    return [problem for key, node in _target_nodes(cfg) for problem in _node_problems(key, node)]
 
 
 def explain_wrong_base(found: Any, base: type) -> str:
@@ -89,9 +88,9 @@ def _plain_node(cfg: DictConfig, part: str) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _target_nodes(cfg: DictConfig, parts: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each node with a `_target_`, with its dotted key; none below `_recursive_: false`."""
-    nodes = [(part, _plain_node(cfg, part)) for part in parts]
+    nodes = [(part, _plain_node(cfg, part)) for part in PARTS]
     while nodes:
         key, node = nodes.pop(0)
         if isinstance(node, dict) and "_target_" in node:

@@ -68,15 +68,32 @@ def load_model(path: str | Path) -> LightningModule:
         ConfigError: if there is no such checkpoint, or it cannot be used.
     """
     file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
-    checkpoint = read_checkpoint(file)
-    model = instantiate(OmegaConf.create(trusted_config(checkpoint, file)["model"]))
+    model = instantiate(OmegaConf.create(read_trusted_config(file)["model"]))
     if not isinstance(model, LightningModule):
         raise ConfigError(f"{file}: its model is a {type(model).__name__}, no LightningModule")
-    model.configure_model()
+    restore_model(model, file)
+    return model
+
+
+def restore_model(model: LightningModule, path: str | Path, datamodule: Any = None) -> None:
+    """Load the weights of a checkpoint for evaluation, and what its datamodule has learned.
+
+    Args:
+        model: the one that the checkpoint was written for.
+        path: the checkpoint file.
+        datamodule: the one that the model was trained with, if its state is wanted.
+
+    Raises:
+        ConfigError: if the checkpoint cannot be read.
+    """
+    checkpoint = read_checkpoint(path)
+    model.configure_model()  # some modules build their layers there
     model.on_load_checkpoint(checkpoint)
     fit_compiled_names(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
-    return model.eval()
+    model.eval()
+    if state := checkpoint.get(type(datamodule).__qualname__):  # where Lightning stores it
+        datamodule.load_state_dict(state)
 
 
 def trusted_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:

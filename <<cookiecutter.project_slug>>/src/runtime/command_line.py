@@ -17,7 +17,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -44,6 +44,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
+Function = Callable[[DictConfig], Any]
 Prepare = Callable[[list[str]], list[str]]
 
 
@@ -68,7 +69,7 @@ class Job:
         shows_traceback: whether the user has set `HYDRA_FULL_ERROR=1`.
     """
 
-    function: Callable[[DictConfig], Any]
+    function: Function
     config_name: str
     shows_traceback: bool
 
@@ -88,7 +89,7 @@ class Job:
                 raise
             text = suggestions.explain(error, self.config_name)
             if HydraConfig.get().mode != RunMode.MULTIRUN:
-                _fail(text)
+                sys.exit(f"Error: {text}")
             log.error("%s", text)
             raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended
 
@@ -96,16 +97,12 @@ class Job:
         """Raise ConfigError for what cannot run, if possible before torch is imported."""
         for problem in (*check.quick_problems(cfg), *check.missing_packages(cfg)):
             raise ConfigError(problem)
-        # Data and model out of a checkpoint are not trusted: build.py decides what to import.
-        parts = check.PARTS if self.config_name == "train" else check.PARTS[2:]
-        if problems := check.configuration_problems(cfg, parts):
+        if problems := check.configuration_problems(cfg):
             more = f" (and {len(problems) - 1} more: python src/check.py)" if problems[1:] else ""
             raise ConfigError(problems[0] + more)
 
 
-def verb(
-    config_name: str, prepare: Prepare = list
-) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
     """Decorate the function of a verb; it then runs on the configuration that was typed.
 
     Args:
@@ -113,7 +110,7 @@ def verb(
         prepare: gets the command line, and returns what Hydra reads in its place.
     """
 
-    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+    def decorate(function: Function) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
             job = Job(function, config_name, os.environ.get(FULL_ERROR) == "1")
@@ -133,7 +130,7 @@ def verb(
             except Exception as error:
                 if job.shows_traceback or not _is_mistake(error, state.job_entered):
                     raise
-                _fail(suggestions.explain(error, config_name, argv))
+                sys.exit(f"Error: {suggestions.explain(error, config_name, argv)}")
             finally:
                 sys.argv = typed
 
@@ -163,12 +160,14 @@ def print_completions(config_name: str, run_hydra: Callable[[], Any]) -> None:
     group = word.partition("=")[0]
     found = [f"{group}={choice}" for choice in groups.get(group, ())]
     if not found or "=" not in word:
-        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()) as printed:
+        printed = io.StringIO()
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(printed):
             line = [*typed[:2], *overrides.normalised_overrides(typed[2:]), word]
             os.environ["COMP_LINE"] = " ".join(line)
             run_hydra()  # raises on what is not typed completely
-        folders = {folder.split("/")[0] for folder in overrides.choices_by_group()} - {"hydra"}
-        hydras = [a for a in printed.getvalue().split() if re.split("[/=]", a)[0] not in folders]
+        hidden = {"schema", *(name.split("/")[0] for name in overrides.choices_by_group())}
+        hidden.discard("hydra")
+        hydras = [a for a in printed.getvalue().split() if re.split("[/=]", a)[0] not in hidden]
         found = [*(f"{name}=" for name in groups), *hydras]
     print("\n".join(sorted(answer for answer in found if answer.startswith(word))))
 
@@ -201,11 +200,6 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False
     return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
-
-
-def _fail(text: str) -> NoReturn:
-    print(f"Error: {text}", file=sys.stderr)
-    sys.exit(1)
 
 
 @contextlib.contextmanager

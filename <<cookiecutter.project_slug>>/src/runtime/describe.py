@@ -26,7 +26,7 @@ from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import PROJECT_ROOT, command
+from src.runtime.project import PROJECT_ROOT, command, quoted
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,9 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
     lines["folder"] = run_dir
     if has_trained and status != "finished":
-        lines["resume"] = command("src/train.py", f"ckpt_path={run_dir}")
+        lines["resume"] = command("src/train.py", f"ckpt_path={quoted(run_dir)}")
     elif has_trained and trainer.checkpoint_callback is not None:
-        lines["evaluate"] = command("src/eval.py", f"ckpt_path={run_dir}")
+        lines["evaluate"] = command("src/eval.py", f"ckpt_path={quoted(run_dir)}")
     if trackers := tracker_commands(objects["loggers"], run_dir):
         lines["tracker"] = "\n           ".join(trackers)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

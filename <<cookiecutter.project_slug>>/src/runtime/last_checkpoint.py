@@ -61,7 +61,7 @@ class LastCheckpoint(Checkpoint):
             set_random_states(self._loaded["random"], trainer.global_rank)
             trainer.callback_metrics.update(self._loaded["metrics"])
             if self._loaded["between_epochs"]:
-                trainer.fit_loop.restarting = False  # a new epoch like any other
+                _end_restart(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write between two epochs, when schedulers have made their step."""
@@ -76,7 +76,7 @@ class LastCheckpoint(Checkpoint):
         """Finish a resume within an epoch."""
         if self._loaded:
             self._restore(trainer, pl_module)
-            trainer.fit_loop.restarting = False  # else the epoch's end skips ReduceLROnPlateau
+            _end_restart(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -159,7 +159,9 @@ class LastCheckpoint(Checkpoint):
         """Take what `on_save_checkpoint` added; the hooks of training restore it."""
         if trainer.state.fn == "fit":
             self._loaded = checkpoint.get(EXACT_KEY) or {}
-            trainer.should_stop = self._loaded.get("should_stop", False)
+            # Where training had ended, more epochs are asked for by now.
+            has_ended = checkpoint["epoch"] >= (trainer.min_epochs or 0)
+            trainer.should_stop = not has_ended and self._loaded.get("should_stop", False)
             loop = checkpoint.get("loops", {}).get("fit_loop", {})
             is_within_epoch = self._loaded and not self._loaded["between_epochs"]
             if is_within_epoch and not loop.get("state_dict", {}).get("combined_loader"):
@@ -223,6 +225,14 @@ def set_metric_states(module: LightningModule, states: dict[str, dict[str, Any]]
                     else value.to(metric.device)
                 )
                 setattr(metric, key, on_device)
+
+
+def _end_restart(trainer: Trainer) -> None:
+    """Let what follows be like any other epoch: a restarted one makes no step of its schedulers."""
+    loop = trainer.fit_loop.epoch_loop
+    max_steps, loop.max_steps = loop.max_steps, -1  # with a limit, the next line has no effect
+    trainer.fit_loop.restarting = False
+    loop.max_steps = max_steps
 
 
 def _may_validate(trainer: Trainer, batch_idx: int) -> bool:

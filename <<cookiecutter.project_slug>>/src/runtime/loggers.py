@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import secrets
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.runtime.distributed import global_rank
 from src.runtime.files import read_json, write_atomically, write_json
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, read_rows
 from src.runtime.mlflow_upload import run_page
+from src.runtime.project import command
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ MOST_REPEATED = 4 * 2**20  # bytes at the end of a journal that a resumed run ma
 
 
 def guarded(name: str) -> Callable[..., Any]:
-    """Return a method that calls the one of this name in the next class and survives its failure."""
+    """Return a method that calls the one of the next class and survives its failure."""
 
     def method(self: "ReportsFailure", *args: Any, **kwargs: Any) -> Any:
         return self.attempt(lambda: getattr(super(ReportsFailure, self), name)(*args, **kwargs))
@@ -54,7 +55,8 @@ class ReportsFailure(Logger):
     @property
     def experiment(self) -> Any:
         """The tracker's own object; one that does nothing after a failure."""
-        found = self.attempt(lambda: super(ReportsFailure, self).experiment)
+        tracker: Any = super()
+        found = self.attempt(lambda: tracker.experiment)
         return DummyExperiment() if found is None else found
 
     def attempt(self, action: Callable[[], Any]) -> Any:
@@ -87,10 +89,10 @@ class WandbLogger(ReportsFailure, loggers.WandbLogger):
 
         record = Path(save_dir, "wandb.json")
         run_id = read_json(record).get("id") or secrets.token_hex(4)
-        if rank_zero_only.rank == 0:
+        if global_rank() == 0:
             record.parent.mkdir(parents=True, exist_ok=True)
             write_json(record, {"id": run_id})
-        if wandb.run is not None and wandb.run.id != run_id:  # of the job before this one
+        if wandb.run is not None:  # of the job before this one: Lightning would go on with it
             wandb.finish()
         super().__init__(save_dir=save_dir, id=run_id, **kwargs)
 
@@ -214,15 +216,16 @@ def append(path: Path, lines: bytes) -> None:
 def tracker_commands(used: Sequence[Logger], run_dir: str | Path) -> list[str]:
     """Return what opens the page of each tracker of a run: an address, or a shell command."""
     run_dir = Path(run_dir)
-    commands = []
+    found: list[str | None] = []
     for logger in used:
         if isinstance(logger, loggers.MLFlowLogger):
             uri = read_json(run_dir / DESCRIPTION).get("tracking_uri", "")
             page = run_page(run_dir) or (uri if uri.startswith("http") else None)
-            commands.append(page or shlex.join(["python", "src/ui.py", str(run_dir)]))
+            found.append(page or command("src/ui.py", str(run_dir)))
         elif isinstance(logger, loggers.TensorBoardLogger):
-            commands.append(shlex.join(["tensorboard", "--logdir", logger.log_dir]))
+            found.append(command("-m", "tensorboard.main", "--logdir", logger.log_dir))
         elif isinstance(logger, loggers.WandbLogger):
-            runs = sorted(map(str, run_dir.glob("wandb/offline-run-*")))
-            commands.append(shlex.join(["wandb", "sync", *runs]) if runs else logger.experiment.url)
-    return [str(command) for command in commands if command]
+            offline = sorted(map(str, run_dir.glob("wandb/offline-run-*")))
+            sync = command("-m", "wandb", "sync", *offline) if offline else None
+            found.append(sync or getattr(logger.experiment, "url", None))
+    return [line for line in found if isinstance(line, str)]

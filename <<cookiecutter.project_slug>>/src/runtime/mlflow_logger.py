@@ -2,11 +2,11 @@
 
 import json
 import logging
+import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,17 +25,15 @@ from src.runtime.mlflow_upload import request_upload
 log = logging.getLogger(__name__)
 
 MOST_PARAMS, LONGEST_VALUE = 40, 500
-# What runs are not compared by; `config.yaml` has all of it. The page repeats parameters over each
-# picture.
-NOT_COMPARED = set(
-    "callbacks logger paths hydra task_name tags train test ckpt_path init_from sweep_name "
-    "optimized_metric monitor mode model.metrics".split()
+# Keys by which runs are not compared; `config.yaml` has them all.
+NOT_COMPARED = re.compile(
+    r"(task_name|tags|train|test|ckpt_path|init_from|sweep_name|optimized_metric|monitor|mode"
+    r"|paths|callbacks|logger|hydra|model\.metrics)\b"
+    r"|trainer\.(?!max_epochs|max_steps|precision|accumulate_grad_batches|gradient_clip_val)"
+    r"|.*\.(num_workers|pin_memory|persistent_workers|prefetch_factor|eval_batch_size|\w+_dir"
+    r"|num_classes|in_channels|offline_fallback|compile|fused|foreach|lr_(interval|monitor"
+    r"|frequency)|mode|_(?!target_)\w+)$"
 )
-DETAILS = set(
-    "num_workers pin_memory persistent_workers prefetch_factor eval_batch_size offline_fallback "
-    "num_classes in_channels compile fused foreach lr_interval lr_monitor lr_frequency mode".split()
-)
-OF_THE_TRAINER = set("max_epochs max_steps precision accumulate_grad_batches gradient_clip_val".split())
 
 
 class MLflowLogger(FolderLogger, MLFlowLogger):
@@ -66,6 +64,7 @@ class MLflowLogger(FolderLogger, MLFlowLogger):
         super().__init__(save_dir)  # Lightning's own would import MLflow
         named = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), "true")
         self.patience = patience
+        self.client = SafeClient(FolderClient(self.run_dir))
         self.is_registered = False
         self.description: dict[str, Any] = {
             "key": secrets.token_hex(8),
@@ -81,7 +80,7 @@ class MLflowLogger(FolderLogger, MLFlowLogger):
         """What stands in for `MlflowClient`: its `log_*` methods, which write to the run folder."""
         if not self.is_registered:
             self.log_hyperparams({})
-        return SafeClient(FolderClient(self.run_dir))
+        return self.client
 
     @property
     def run_id(self) -> str | None:
@@ -109,8 +108,6 @@ class MLflowLogger(FolderLogger, MLFlowLogger):
         write_json(self.run_dir / DESCRIPTION, self.description)
         if not self.is_registered:
             self.is_registered = True
-            if find_spec("mlflow") is None:
-                raise ModuleNotFoundError("it is not installed: uv sync --extra mlflow")
             request_upload(self.run_dir)
 
 
@@ -145,10 +142,8 @@ class FolderClient:
         """Log objects of `mlflow.entities`."""
         for metric in metrics:
             self.log_metric(run_id, metric.key, metric.value, metric.timestamp, metric.step)
-        for param in params:
-            self.log_param(run_id, param.key, param.value)
-        for tag in tags:
-            self.set_tag(run_id, tag.key, tag.value)
+        self._row(params={param.key: str(param.value) for param in params})
+        self._row(tags={tag.key: str(tag.value) for tag in tags})
 
     def log_text(self, run_id: Any, text: str, artifact_file: str) -> None:
         """Log a text as a file."""
@@ -200,8 +195,7 @@ class FolderClient:
         self, run_id: Any, local_dir: str | Path, artifact_path: str | None = None
     ) -> None:
         """Log copies of what a folder holds, below `artifact_path`."""
-        for path in Path(local_dir).iterdir():
-            self.log_artifact(run_id, path, artifact_path)
+        shutil.copytree(local_dir, self._path(artifact_path or "."), dirs_exist_ok=True)
 
     def _row(self, **row: Any) -> None:
         append(self.run_dir / METRICS, row_as_line(**row))
@@ -220,10 +214,9 @@ class SafeClient:
         client: where calls go.
     """
 
-    warned: set[str] = set()
-
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.warned: set[str] = set()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Return a method that never raises."""
@@ -236,7 +229,7 @@ class SafeClient:
             except Exception as error:  # any: a wrong argument, a full disk
                 if name not in self.warned:
                     self.warned.add(name)
-                    log.warning("logger.experiment.%s: MLflow gets nothing of this (%s)", name, error)
+                    log.warning("MLflow gets nothing of logger.experiment.%s: %s", name, error)
 
         return call
 
@@ -249,7 +242,7 @@ def default_run_name(run_dir: Path) -> str:
     if not HydraConfig.initialized():
         return run_dir.name
     hydra = HydraConfig.get()
-    if run_dir.parents[1].name != "multiruns":
+    if run_dir.parent.parent.name != "multiruns":
         return f"{hydra.runtime.choices.get('experiment') or ''} {run_dir.name}".strip()
     varied = [override for override in hydra.overrides.task if override not in sys.argv]
     return " ".join(varied) or run_dir.name
@@ -263,14 +256,12 @@ def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, st
     params: dict[str, str] = {}
     for name, value in node.items():
         key = f"{prefix}{name}"
-        if key in NOT_COMPARED or name in DETAILS or str(value) in ("None", "???"):
+        if NOT_COMPARED.match(key) or str(value) in ("None", "???"):
             continue
-        if name == "_target_":
-            params[prefix.rstrip(".")] = str(value).rpartition(".")[2]
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             params |= comparable_params(value, f"{key}.")
-        elif prefix != "trainer." or name in OF_THE_TRAINER:
-            if not name.startswith("_") and not name.endswith("_dir"):
-                params[key] = str(value)[:LONGEST_VALUE]
-    params.pop("trainer", None)
+        elif name == "_target_":
+            params[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        else:
+            params[key] = str(value)[:LONGEST_VALUE]
     return params

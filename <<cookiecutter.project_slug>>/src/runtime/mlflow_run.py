@@ -64,8 +64,7 @@ class Upload:
             self._send_files(is_running)
         except Exception as error:
             self.description = {}  # look for the store and the run again
-            reason = without_password(str(error)).partition("\n")[0]
-            self._save(error=reason or type(error).__name__)
+            self._save(error=first_line(error))
             raise
         self._save(error=None, delivered=None if is_running else current)
         return not is_running
@@ -146,15 +145,16 @@ class Upload:
 
     def _send_rows(self) -> None:
         entities: list[Any] = []
-        end = self.state["offset"]
-        for row, end in read_rows(self.run_dir / METRICS, end):
+        offset = self.state["offset"]
+        for row, end in read_rows(self.run_dir / METRICS, offset):
             entities += self._entities(row)
+            offset = end
             if len(entities) >= PORTION:
                 self._send(entities)
-                self._save(offset=end)
+                self._save(offset=offset)
                 entities = []
         self._send(entities)
-        self._save(offset=end)
+        self._save(offset=offset)
 
     def _entities(self, row: dict[str, Any]) -> list[Any]:
         """Return what a row holds as MLflow's metrics, parameters and tags."""
@@ -187,7 +187,7 @@ class Upload:
             elif isinstance(first, kinds.Param):  # a resume changed it: MLflow changes none
                 self._send([kinds.RunTag(f"changed.{first.key}", first.value)])
             else:
-                self.state["rejected"][first.key] = str(error).partition("\n")[0]
+                self.state["rejected"][first.key] = first_line(error)
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
@@ -202,7 +202,7 @@ class Upload:
         return names[name]
 
     def _send_files(self, is_running: bool) -> None:
-        """Send the configuration, pictures, artifacts and the best checkpoint, each when it changes.
+        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes.
 
         Pictures are files too: charts of pictures on MLflow's page hide behind the parameters.
         """
@@ -278,6 +278,11 @@ def with_password(uri: str) -> str:
 def without_password(text: str) -> str:
     """Return a text whose addresses hold no password."""
     return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def first_line(error: Exception) -> str:
+    """Return what a user is told of an error."""
+    return without_password(str(error) or type(error).__name__).partition("\n")[0][:120]
 
 
 def milliseconds(moment: str | None) -> int | None:

@@ -9,11 +9,9 @@ that it is alive.
 """
 
 import os
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from src.runtime.mlflow_run import (
     is_delivered,
     without_password,
 )
-from src.runtime.project import PROJECT_ROOT
+from src.runtime.project import PROJECT_ROOT, command
 from src.runtime.run_folder import Claim, RunIsActive, active_owner
 
 CLAIM, QUEUE, OUTPUT = ".uploader", ".uploader.queue", ".uploader.log"
@@ -45,8 +43,9 @@ _started: list[Any] = []  # processes: Python warns when it collects one that st
 
 
 def described_runs(path: str | Path) -> list[Path]:
-    """Return the folders of runs for MLflow: `path` itself, or those of a sweep, task or `logs/`."""
-    return sorted({file.parent for place in PLACES for file in Path(path).glob(place + DESCRIPTION)})
+    """Return the folders of runs for MLflow: `path`, or those of a sweep, a task, `logs/`."""
+    found = (file for place in PLACES for file in Path(path).glob(place + DESCRIPTION))
+    return sorted({file.parent for file in found})
 
 
 def request_upload(*run_dirs: Path) -> None:
@@ -60,10 +59,9 @@ def request_upload(*run_dirs: Path) -> None:
         queue.writelines(f"{run_dir}\n" for run_dir in run_dirs)
     if active_owner(log_dir, CLAIM):
         return
-    command = [sys.executable, "-m", "src.runtime.mlflow_upload", str(log_dir)]
     with (log_dir / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "src.runtime.mlflow_upload", str(log_dir)],
             cwd=PROJECT_ROOT,
             env=ENVIRONMENT | os.environ,
             stdin=subprocess.DEVNULL,
@@ -76,10 +74,10 @@ def request_upload(*run_dirs: Path) -> None:
 
 def log_dir_of(run_dir: Path) -> Path:
     """Return the `logs/` that a run is in; its own folder if it lies elsewhere."""
-    parents = run_dir.parents
-    if len(parents) > 3 and parents[1].name == "multiruns":
-        return parents[3]
-    return parents[2] if len(parents) > 2 and parents[0].name == "runs" else run_dir
+    if run_dir.parent.name == "runs":
+        return run_dir.parent.parent.parent
+    sweeps = run_dir.parent.parent
+    return sweeps.parent.parent if sweeps.name == "multiruns" else run_dir
 
 
 def follow(log_dir: Path) -> bool:
@@ -92,6 +90,9 @@ def follow(log_dir: Path) -> bool:
         RunIsActive: if another process does this.
     """
     claim = Claim.acquire(log_dir, CLAIM)
+    for old in log_dir.glob(f"{CLAIM}.*[0-9]"):
+        if int(old.suffix[1:]) < claim.number - 9:
+            old.unlink(missing_ok=True)
     queue = (log_dir / QUEUE).open("a+", encoding="utf-8")  # at its end: the rest is found below
     pending = {path: Upload(path) for path in described_runs(log_dir) if not is_delivered(path)}
     last_activity = time.monotonic()
@@ -99,20 +100,24 @@ def follow(log_dir: Path) -> bool:
         for line in queue:
             path = Path(line.strip())
             pending[path] = pending.pop(path, None) or Upload(path)
+        is_active = False
         failed: set[str] = set()  # stores, which not each run shall wait for
         for path, upload in reversed(list(pending.items())):  # the newest first
             store = read_json(path / DESCRIPTION).get("tracking_uri")
-            if store is None or store in failed:
+            if store is None:
+                continue
+            is_active |= upload.is_running()
+            if store in failed:
                 continue
             try:
-                if upload.is_running():
-                    last_activity = time.monotonic()
                 if upload.send():
                     del pending[path]
-                    last_activity = time.monotonic()
+                    is_active = True
             except Exception as error:  # any: the store, its driver, the network, the disk
                 print(f"{path}: {without_password(repr(error))}", flush=True)
                 failed.add(store)
+        if is_active:
+            last_activity = time.monotonic()
         time.sleep(POLL_SECONDS)
     claim.release()
     return bool(queue.readline())
@@ -158,22 +163,21 @@ def describe_upload(path: str | Path) -> str:
     is empty if nothing is meant for MLflow.
     """
     run_dirs = described_runs(path)
-    states = [read_json(run_dir / STATE) for run_dir in run_dirs]
-    left = [state for run, state in zip(run_dirs, states, strict=True) if not is_delivered(run)]
     if not run_dirs:
         return ""
-    uri = read_json(run_dirs[-1] / DESCRIPTION).get("tracking_uri")
+    states = [read_json(run_dir / STATE) for run_dir in run_dirs]
+    uri = read_json(run_dirs[-1] / DESCRIPTION)["tracking_uri"]
     line = f"MLflow at {uri} has everything that was logged"
-    if left:
+    if not all(map(is_delivered, run_dirs)):
         sizes = [file.stat().st_size for run in run_dirs if (file := run / METRICS).exists()]
         share = sum(state.get("offset", 0) for state in states) / max(sum(sizes), 1)
-        reason = next((f" ({state['error']})" for state in left if state.get("error")), "")
-        command = f"python src/sync.py {shlex.quote(str(path))}"
-        line = f"MLflow at {uri} has {share:.0%} of the metrics so far{reason}. To send the rest: {command}"
+        reason = next((f" ({state['error']})" for state in states if state.get("error")), "")
+        line = f"MLflow at {uri} has {share:.0%} of the metrics so far{reason}. "
+        line += f"To send the rest: {command('src/sync.py', str(path))}"
+    rejected = {k: why for state in states for k, why in state.get("rejected", {}).items()}
     names = {k: v for state in states for k, v in state.get("names", {}).items() if k != v}
-    refused = {k: v for state in states for k, v in state.get("rejected", {}).items()}
-    if refused:
-        line += ". It refused " + "; ".join(f"{name!r}: {why}" for name, why in refused.items())
+    if rejected:
+        line += ". It refused " + "; ".join(f"{name!r}: {why}" for name, why in rejected.items())
     if names:
         line += ". Renamed: " + ", ".join(f"{k[:60]!r} to {v[:60]!r}" for k, v in names.items())
     return line
@@ -197,7 +201,7 @@ def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
 def main() -> None:
     """Follow the runs of the folder that the command line names."""
     if hasattr(os, "nice"):
-        os.nice(10)  # training goes first
+        os.nice(5)  # training goes first
     with suppress(RunIsActive):
         while follow(Path(sys.argv[1])):
             pass

@@ -73,8 +73,9 @@ def choices_by_group() -> dict[str, list[str]]:
 
 def groups_of_command(config_name: str) -> dict[str, list[str]]:
     """Return what is typed to choose a file of each group that a verb has, with the choices."""
-    primary = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
-    entries = [entry for entry in primary.get("defaults") or () if isinstance(entry, DictConfig)]
+    primary = OmegaConf.create({"defaults": []})
+    primary.merge_with(OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
+    entries = [entry for entry in primary.defaults if isinstance(entry, DictConfig)]
     names = {str(name).lstrip("/").partition("@")[0] for entry in entries for name in entry}
     return {
         SHORT_NAMES.get(FULL_NAMES.get(group, group), group): choices
@@ -117,6 +118,11 @@ def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
     return f" Did you mean {form.format(near[0])}?" if near else ""
 
 
+def choice_hint(group: str, value: str, choices: Sequence[str]) -> str:
+    """Return what to type to choose a file of a group: the value if it is a choice, or a list."""
+    return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
+
+
 def _refuse_slips(overrides: Sequence[str]) -> None:
     for argument in overrides:
         key, equals, value = argument.partition("=")
@@ -134,24 +140,23 @@ def _normalised(override: Override, is_closed: bool) -> str:
     text, key, value = str(override.input_line), override.key_or_group, override.value()
     groups = choices_by_group()
     if (group := key.replace(".", "/")) != key and group in groups and isinstance(value, str | int):
-        raise ConfigError(
-            f"{text} would replace a node by a plain value. To choose a file, type {group}=NAME: "
-            f"{', '.join(groups[group])}"
-        )
+        hint = choice_hint(group, str(value), groups[group])
+        raise ConfigError(f"{text} would replace a node by a plain value. Type {hint}")
     name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
     base, typed = name.partition("@")[0], SHORT_NAMES.get(name, name)
     if base not in groups or base.startswith("hydra/"):
         return text
-    choices = ", ".join(groups[base])
     if override.is_delete() or value is None or value == []:
         if "none" in groups[base]:
             return f"{name}=none"
         if base in NEEDED_GROUPS:
-            raise ConfigError(f"{text}: a run needs one. Type {typed}=NAME: {choices}")
+            hint = choice_hint(typed, "", groups[base])
+            raise ConfigError(f"{text}: a run needs one. Type {hint}")
         return f"~{name}"
     for choice in _choices_in(value) if is_closed else ():
         if choice not in groups[base] and "${" not in choice:
             near = did_you_mean(choice, groups[base], f"{typed}={{}}")
+            choices = ", ".join(groups[base])
             raise ConfigError(f"{typed}={choice}: there is no such file.{near} Choices: {choices}")
     return f"{'+' * text[:2].count('+')}{name}={override.get_value_string()}"
 

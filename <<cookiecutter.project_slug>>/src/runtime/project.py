@@ -1,6 +1,7 @@
 """The project and its libraries: paths, environment, resolvers, and the two versions of Hydra."""
 
 import os
+import re
 import shlex
 import warnings
 from pathlib import Path
@@ -64,6 +65,8 @@ def prepare_environment() -> None:
 
 def quoted(value: str | Path) -> str:
     """Return a text as Hydra's command line reads it back, whatever characters it holds."""
+    if re.fullmatch(r"/[\w./@+-]+", str(value)):  # an ordinary path
+        return str(value)
     return "'" + str(value).replace("'", "\\'") + "'"
 
 

@@ -116,13 +116,18 @@ def job_rows(groups: Sequence[Sequence[Run]], metric: str) -> list[dict[str, str
 
 
 def describe_differences(runs: Sequence[Run]) -> list[str]:
-    """Return for each run the overrides that tell it apart: `optimizer.lr=0.1 model/net=cnn`."""
+    """Return for each run the overrides that tell it apart: `lr=0.1 net=cnn`."""
     shared = set(runs[0].overrides).intersection(*(run.overrides for run in runs))
     texts = []
     for run in runs:
         own = [o for o in run.overrides if o not in shared and not o.startswith(NOT_SHOWN)]
-        pairs = [override.partition("=") for override in own]
-        text = " ".join(f"{'.'.join(k.split('.')[-2:])}={value}" for k, _, value in pairs)
+        pairs = [override.partition("=")[::2] for override in own]
+        ends = [re.split("[./]", key)[-1] for key, _ in pairs]
+        words = [
+            f"{end if ends.count(end) == 1 else key}={value}"
+            for end, (key, value) in zip(ends, pairs, strict=True)
+        ]
+        text = " ".join(words)
         texts.append(re.sub(r"(\.0*\d{4})\d+", r"\1", text))  # four digits of a drawn number
     return texts
 

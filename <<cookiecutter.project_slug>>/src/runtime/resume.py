@@ -26,7 +26,7 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
         ConfigError: if there is no such run, or it is running.
     """
     given = {_key(argument): argument.partition("=")[2] for argument in argv if "=" in argument}
-    value = given.get("ckpt_path", "").strip("'\"")
+    value = _unquoted(given.get("ckpt_path", ""))
     others = [argument for argument in argv if _key(argument) != "ckpt_path"]
     if value == "last":
         plain = [argument for argument in others if not argument.startswith("-")]
@@ -64,7 +64,7 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
         ConfigError: if there is no such checkpoint, or its configuration cannot be used.
     """
     given = dict(argument.split("=", 1) for argument in argv if "=" in argument)
-    value = given.get("ckpt_path", "").strip("'\"")
+    value = _unquoted(given.get("ckpt_path", ""))
     if not value:
         return list(argv)
     path = find_checkpoint(value, given.get("paths.log_dir") or PROJECT_ROOT / "logs")
@@ -74,13 +74,14 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
     return [file if argument.startswith("ckpt_path=") else argument for argument in argv]
 
 
-def find_checkpoint(value: str, log_dir: str | Path) -> Path:
+def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
     """Return the checkpoint file to take weights from.
 
     Args:
         value: a file; a run folder (its best checkpoint); `best` or `last` of the newest run that
             has checkpoints.
         log_dir: where the runs are.
+        key: of the configuration, which holds the value; named in errors.
 
     Raises:
         ConfigError: if there is no such checkpoint.
@@ -92,12 +93,12 @@ def find_checkpoint(value: str, log_dir: str | Path) -> Path:
     if value in ("best", "last"):
         run_dir = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder)))
         if run_dir is None:
-            raise ConfigError(f"ckpt_path={value}: no run in {log_dir} has a checkpoint")
+            raise ConfigError(f"{key}={value}: no run in {log_dir} has a checkpoint")
     if run_dir is None:
-        raise ConfigError(f"ckpt_path={value} does not exist: give {FORMS}")
+        raise ConfigError(f"{key}={value} does not exist: give {FORMS}")
     found = checkpoints_of(run_dir)
     if not found:
-        raise ConfigError(f"ckpt_path={value}: there is no checkpoint in {run_dir}")
+        raise ConfigError(f"{key}={value}: there is no checkpoint in {run_dir}")
     best = (read_run(run_dir) or {}).get("best_checkpoint")
     if value != "last" and best and (run_dir / best).is_file():
         return run_dir / best
@@ -137,6 +138,10 @@ def _config_of(path: Path) -> dict[str, Any]:
     from src.runtime.checkpoint_config import read_trusted_config
 
     return read_trusted_config(path)
+
+
+def _unquoted(value: str) -> str:
+    return value.strip("'\"").replace("\\'", "'")
 
 
 def _key(argument: str) -> str:

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import to_absolute_path
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime import distributed, signals
 from src.runtime.build import Objects, build, plain_config
@@ -130,6 +130,8 @@ def _with_own_folder(cfg: DictConfig) -> DictConfig:
     """Return a copy of the configuration whose output folder is fixed."""
     cfg = cfg.copy()
     OmegaConf.clear_cache(cfg)  # a configuration that is used twice makes two runs
+    with open_dict(cfg):
+        cfg.pop("hydra", None)  # of a notebook: `compose(..., return_hydra_config=True)`
     for key in ("ckpt_path", "init_from"):  # from where the command was typed: `hydra.job.chdir`
         if (path := cfg.get(key)) and Path(to_absolute_path(path)).exists():
             cfg[key] = to_absolute_path(path)

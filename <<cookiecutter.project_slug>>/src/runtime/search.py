@@ -39,7 +39,7 @@ CLAIM = ".trial"  # in a trial's folder: the process that runs it and tells Optu
 RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new database
 MOST_FAILURES = 3  # in a row
 MOST_BEST = 5  # trials of a Pareto front that are printed
-NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=")
+NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=", "callbacks.optuna")
 INSTALL = 'uv pip install -e ".[optuna]"   (without uv: pip install -e ".[optuna]")'
 
 ClaimedTrial = tuple[Any, Claim]  # Optuna's Trial; a FrozenTrial if another process had begun it

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from src.runtime import overrides
-from src.runtime.overrides import compose, did_you_mean, groups_of_command
+from src.runtime.overrides import choice_hint, compose, did_you_mean, groups_of_command
 from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
 
 # Where a target may be that was written without its package, or with the wrong one.
@@ -46,10 +46,10 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(cause, InterpolationResolutionError):
-        reason = _first_line(cause)
+        key, reason = cause.full_key or "KEY", _first_line(cause)
         if variable := re.search(r"Environment variable '(.+?)' not found", text):
             reason = f"the environment variable {variable[1]} is not set (.env can set it)"
-        return f"{cause.full_key}: {reason}. Or type a value: {cause.full_key}=VALUE"
+        return f"{key}: {reason}. Or type a value: {key}=VALUE"
     if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", text):
         package = plugin[1].replace("_", "-")
         return f"{package} is not installed. Type: uv pip install {package}"
@@ -62,8 +62,8 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
         text = f"{text.partition('. ')[0]}. Type a smaller data.batch_size"
     elif not isinstance(cause, ValueError) and type(cause).__name__ != "MisconfigurationException":
         text = f"{type(cause).__name__}: {text}"
-    key = re.search(r"full_key: (\S+)", str(error))  # of the node that cannot be built
-    return (f"{key[1]}: " if key else "") + text + place_in_own_code(cause)
+    node = re.search(r"full_key: (\S+)", str(error))  # that cannot be built
+    return (f"{node[1]}: " if node else "") + text + place_in_own_code(cause)
 
 
 def place_in_own_code(error: BaseException) -> str:
@@ -116,17 +116,18 @@ def argument_hint(key: str, name: str, target: str, accepted: Sequence[str]) -> 
 def _import_target(path: str) -> Any:
     """Return the object at a dotted path; LookupError holds what was found, and what is missing."""
     found: Any = None
-    parts = path.split(".")
-    for end, part in enumerate(parts, 1):
-        name = ".".join(parts[:end])
+    name = ""
+    for part in path.split("."):
+        name = f"{name}.{part}" if name else part
         try:
-            if end == 1 or (isinstance(found, ModuleType) and not hasattr(found, part)):
+            if found is None or (isinstance(found, ModuleType) and not hasattr(found, part)):
                 module = import_module(name)
-            found = module if end == 1 else getattr(found, part)
+                found = found or module
         except ModuleNotFoundError as error:
             if error.name != name:  # the module exists, and what it imports does not
                 raise
             raise LookupError(found, name) from error
+        found = getattr(found, part) if "." in name else found
     return found
 
 
@@ -173,7 +174,7 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
         key, _, value = error.override.partition("=")
         hint = f'Quote a value that has special characters: "{key}={quoted(value)}"'
         return f"{error.override} cannot be read: {_first_line(text)}. {hint}"
-    return ": ".join(_first_line(part) for part in (text, cause) if part and str(part))
+    return textwrap.shorten(f"{text} {cause or ''}", 300)
 
 
 def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
@@ -193,8 +194,7 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
     for group, choices in groups.items():
         last = group.rpartition("/")[2]
         if last == key or (is_word and (last in key or key in last)):
-            named = value if value in choices else f"NAME, one of {', '.join(choices)}"
-            return f"Did you mean {group}={named}?"
+            return f"Did you mean {choice_hint(group, value, choices)}?"
     if same_end:
         return f"Did you mean {' or '.join(same_end[:3])}?"
     parent, _, name = key.rpartition(".")
@@ -215,11 +215,13 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
 def _node_hint(key: str, node: Any, name: str, value: str) -> str:
     """Return what to type in place of `KEY.NAME=VALUE`, where the node does not have that name."""
     if not isinstance(node, DictConfig):
-        choices = overrides.choices_by_group().get(key.replace(".", "/"), [])
-        hint = f". Choose {key.replace('.', '/')}=NAME of {', '.join(choices)}" if choices else ""
-        return f"{key} is {node}{hint}"
+        group = key.replace(".", "/")
+        choices = overrides.choices_by_group().get(group)
+        return f"{key} is {node}. " + (f"Type {choice_hint(group, '', choices)}" if choices else "")
     present, target = [str(other) for other in node], str(node.get("_target_", key))
-    accepted = arguments_of(find_target(target)) if "_target_" in node else {}
+    accepted: dict[str, Any] | None = {}
+    with suppress(ConfigError):  # there is no such target
+        accepted = arguments_of(find_target(target))
     near = difflib.get_close_matches(name, present, 1)
     if name in (accepted or ()) or (accepted is None and not near):
         return f"{target} takes it, so add it with +: +{key}.{name}={value}"

@@ -122,15 +122,15 @@ def test_pictures_show_what_was_predicted(tmp_path: Path) -> None:
     matrix = fit_and_test(Brightest(), tmp_path)
     assert matrix.counts is not None
     assert matrix.counts.tolist() == [[3, 0, 1], [0, 3, 0], [0, 0, 2]]
-    names = ["test_confusion_matrix.png", "train_batch.png", "val_epoch_000.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
-    with Image.open(tmp_path / "val_epoch_000.png") as grid:
+    names = ["test_confusion_matrix_step_3", "train_batch_step_0", "val_predictions_step_3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.png" for name in names]
+    with Image.open(tmp_path / "val_predictions_step_3.png") as grid:
         assert grid.getpixel((40, 40)) == (255, 0, 0)  # the first image as it was, unnormalised
 
 
 def test_a_model_without_pictures_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         fit_and_test(WithoutForward(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["train_batch.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["train_batch_step_0.png"]
     disabled = [r.getMessage() for r in caplog.records if "disabled" in r.getMessage()]
     assert [message.split()[0] for message in disabled] == ["LogImages", "ConfusionMatrix"]

@@ -37,8 +37,7 @@ class LogBatch(PictureCallback):
             images, labels = pictures.labelled_images(batch, self.num_images)
             captions = pictures.names_of(labels, datamodule)
             picture = pictures.draw_grid(images, captions, [True] * len(captions), datamodule)
-            path = self.output_dir / "train_batch.png"
-            pictures.save_picture(trainer, picture, path, "train/batch")
+            pictures.save_picture(trainer, picture, self.output_dir, "train/batch")
 
 
 class LogImages(PictureCallback):
@@ -62,8 +61,7 @@ class LogImages(PictureCallback):
             captions = [name if name == label else f"{name} (is {label})" for name, label in pairs]
             are_right = (classes == labels).tolist()
             picture = pictures.draw_grid(images, captions, are_right, datamodule)
-            path = self.output_dir / f"val_epoch_{trainer.current_epoch:03d}.png"
-            pictures.save_picture(trainer, picture, path, "val/predictions")
+            pictures.save_picture(trainer, picture, self.output_dir, "val/predictions")
 
 
 class ConfusionMatrix(PictureCallback):
@@ -97,5 +95,4 @@ class ConfusionMatrix(PictureCallback):
             names = pictures.names_of(range(len(counts)), getattr(trainer, "datamodule", None))
             if trainer.is_global_zero:
                 picture = pictures.draw_confusion_matrix(counts.cpu(), names)
-                path = self.output_dir / "test_confusion_matrix.png"
-                pictures.save_picture(trainer, picture, path, "test/confusion_matrix")
+                pictures.save_picture(trainer, picture, self.output_dir, "test/confusion_matrix")

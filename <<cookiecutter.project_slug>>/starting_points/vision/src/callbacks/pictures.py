@@ -91,11 +91,14 @@ def draw_confusion_matrix(counts: Tensor, names: Sequence[str]) -> Image.Image:
     return picture
 
 
-def save_picture(trainer: Trainer, picture: Image.Image, path: Path, key: str) -> None:
-    """Write a PNG file, and send the picture as `key` to the loggers that take images."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, compress_level=1)  # half the time of the default, a fifth more bytes
+def save_picture(trainer: Trainer, picture: Image.Image, folder: Path, key: str) -> None:
+    """Write a PNG file, and send the picture as `key` to the loggers that take images.
+
+    `val/predictions` becomes `val_predictions_step_860.png`.
+    """
     step = trainer.global_step
+    folder.mkdir(parents=True, exist_ok=True)
+    picture.save(folder / f"{key.replace('/', '_')}_step_{step}.png")
     for logger in trainer.loggers:
         client: Any = logger.experiment
         if hasattr(logger, "log_image"):  # Weights & Biases
