@@ -12,6 +12,7 @@ import socket
 import sys
 import warnings
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
@@ -43,7 +44,8 @@ def main() -> None:
     database = store.removeprefix("sqlite:///")
     if store.startswith("sqlite") and not Path(database).exists():
         sys.exit("Error: no run was logged to MLflow yet: python src/train.py")
-    serve(with_password(store), arguments.run, free_port(arguments.port))
+    with suppress(KeyboardInterrupt):
+        serve(with_password(store), arguments.run, arguments.port)
 
 
 def serve(store: str, run: str, port: int) -> None:
@@ -55,20 +57,13 @@ def serve(store: str, run: str, port: int) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(store, store)
-    server = f"http://127.0.0.1:{port}"
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError:  # the port is taken
+        listening = socket.create_server(("127.0.0.1", 0))
+    server = f"http://127.0.0.1:{listening.getsockname()[1]}"
     print(f"MLflow: {run_page(run, server) or server}    (Ctrl-C ends it)", flush=True)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
-
-
-def free_port(wanted: int) -> int:
-    """Return a port that nothing listens on: the wanted one, or another if it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # it was used just now
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ def _use_plain_checkpoints(trainer: Trainer, config: dict[str, Any], claim: Clai
         current = trainer.strategy.checkpoint_io
         is_wrapper = hasattr(current, "checkpoint_io")  # around Lightning's own, no other
         if is_wrapper:
-            log.warning("%s is left out: it would not store the configuration", type(current).__name__)
+            name = type(current).__name__
+            log.warning("%s is left out: it would not store the configuration", name)
         if is_wrapper or type(current) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = plain

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import Container, OmegaConf
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from src.runtime.files import atomic_file
 from src.runtime.project import ConfigError
@@ -25,7 +26,10 @@ from src.runtime.run_folder import Claim
 log = logging.getLogger(__name__)
 
 CONFIG_KEY = "config"
-PLAIN = (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
+PLAIN = {
+    *(str, bytes, bool, int, float, complex, type(None)),
+    *(torch.dtype, torch.device, torch.Size, Tensor, nn.Parameter),
+}
 LEFT_OUT = object()
 COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 
@@ -33,7 +37,7 @@ COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 class PlainCheckpointIO(TorchCheckpointIO):
     """Write checkpoints that `torch.load(weights_only=True)` reads, with the configuration.
 
-    What is not plain data is converted or left out, and reported once.
+    What is not plain data is converted or left out, and reported in one line.
 
     Args:
         config: the run's configuration, plain data; stored under `config`.
@@ -56,7 +60,12 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """
         if self.claim is not None and self.claim.lost():
             raise ConfigError(f"{path} is not written: another process has taken over this run")
-        plain: dict[str, Any] = to_plain_data(checkpoint, self._report)
+        changes: dict[str, str] = {}
+        plain: dict[str, Any] = to_plain_data(checkpoint, changes.__setitem__)
+        if new := changes.keys() - self._reported:
+            self._reported |= new
+            text = ", ".join(f"{key} {what}" for key, what in changes.items() if key in new)
+            log.warning("Checkpoints hold plain data: %s", text)
         if "state_dict" in checkpoint:  # else bare weights, which `ddp_spawn` hands back
             plain[CONFIG_KEY] = self.config
         if "://" in str(path):  # a remote store: no renaming there
@@ -75,11 +84,6 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint as `read_checkpoint` does."""
         return read_checkpoint(path, map_location)
 
-    def _report(self, key: str, what: str) -> None:
-        if key not in self._reported:
-            self._reported.add(key)
-            log.warning("Checkpoint: %s %s", key, what)
-
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the claim, whose heartbeat thread stays with the main process."""
         return self.__dict__ | {"claim": None}
@@ -90,38 +94,34 @@ def to_plain_data(value: Any, report: Callable[[str, str], None], key: str = "")
 
     Args:
         value: anything; mappings and sequences are converted at any depth.
-        report: called with the key of what is left out, and a sentence about it.
+        report: called with the key of what is converted or left out, and what becomes of it.
         key: where `value` stands.
     """
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Container):
-        value = OmegaConf.to_container(value, resolve=True)
-    if isinstance(value, (np.generic, np.ndarray)):
-        return _from_numpy(value)
-    if isinstance(value, enum.Enum):
-        return to_plain_data(value.value, report, key)
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if type(value) in PLAIN or isinstance(value, Tensor):
-        return value
+        value = OmegaConf.to_container(value, resolve=not OmegaConf.missing_keys(value))
     if isinstance(value, Mapping):
-        pairs = ((k, to_plain_data(v, report, f"{key}.{k}".lstrip("."))) for k, v in value.items())
-        kept = {to_plain_data(k, report, key): v for k, v in pairs if v is not LEFT_OUT}
-        return OrderedDict(kept) if isinstance(value, OrderedDict) else kept
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = [to_plain_data(v, report, f"{key}[{i}]") for i, v in enumerate(value)]
-        items = [item for item in items if item is not LEFT_OUT]
+        kept = OrderedDict() if isinstance(value, OrderedDict) else {}
+        for name, item in value.items():
+            plain = to_plain_data(item, report, f"{key}.{name}".lstrip("."))
+            if plain is not LEFT_OUT:
+                kept[_plain_key(name)] = plain
+        if isinstance(value, OrderedDict):  # such as the versions in a state_dict
+            vars(kept).update(to_plain_data(vars(value), report, key))
+        return kept
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        items = [to_plain_data(item, report, f"{key}[{i}]") for i, item in enumerate(value)]
+        items = [None if item is LEFT_OUT else item for item in items]
         return tuple(items) if isinstance(value, tuple) else items
-    if _loads(value):
+    plain = _converted(value)
+    if plain is LEFT_OUT and _loads(value):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_plain_data(dataclasses.asdict(value), report, key)
-    name = type(value).__name__
-    report(key, f"is left out: a {name} is no plain data, and could not be read back safely")
-    return LEFT_OUT if key else None
+    if plain is LEFT_OUT:
+        report(key, f"is left out ({type(value).__name__} is no plain data)")
+        return LEFT_OUT if key else None
+    report(key, f"is stored as {type(plain).__name__}")
+    return to_plain_data(plain, report, key)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -173,10 +173,40 @@ def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any)
             weights[own.get(plain, name)] = weights.pop(name)
 
 
+def _plain_key(key: Any) -> Any:
+    plain = to_plain_data(key, lambda *_: None, "key")
+    return str(key) if plain is LEFT_OUT or isinstance(plain, list) else plain
+
+
+def _converted(value: Any) -> Any:
+    """Return simpler data for an object of a known kind, LEFT_OUT for another."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _from_numpy(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, Tensor) and not is_lazy(value) and not _loads(value):
+        return value.as_subclass(Tensor)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    kinds = [kind for kind in (str, bytes, int, float) if isinstance(value, kind)]
+    return kinds[0](value) if kinds else LEFT_OUT
+
+
 def _from_numpy(value: np.generic | np.ndarray) -> Any:
-    if isinstance(value, np.generic) or value.dtype.kind not in "biufc":
+    """Return a number, or a tensor; for an array of other things a list."""
+    if isinstance(value, np.floating):
+        return float(value)
+    try:
+        tensor = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    except TypeError:  # text, dates, objects
         return value.tolist()
-    return torch.from_numpy(np.ascontiguousarray(value))
+    return tensor if isinstance(value, np.ndarray) else tensor.item()
 
 
 def _loads(value: Any) -> bool:

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,7 @@ from src.runtime.checkpoint_config import config_from_checkpoint, restore_model
 from src.runtime.project import ConfigError
 from src.runtime.run import open_run
 
-# By the name of the format: suffix, and the library without which there is no such export.
-FORMATS = {
-    "onnx": (".onnx", "onnxruntime"),
-    "torch_export": (".pt2", "torch"),
-    "mlflow": ("", "mlflow"),
-}
-EXAMPLES = 8
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "mlflow": ""}
 
 
 def export_to_file(cfg: DictConfig) -> Path:
@@ -38,11 +31,10 @@ def export_to_file(cfg: DictConfig) -> Path:
         ConfigError: if the format is unknown or not installed, the model is not of the kind that
             can be exported, or the result differs from it by more than `cfg.tolerance`.
     """
-    if cfg.format not in FORMATS:
-        raise ConfigError(f"format={cfg.format} is unknown: choose {', '.join(FORMATS)}")
-    suffix, library = FORMATS[cfg.format]
-    if find_spec(library) is None:
-        raise ConfigError(f"format={cfg.format} needs {library}: uv sync --extra export")
+    if cfg.format not in SUFFIXES:
+        raise ConfigError(f"format={cfg.format} is unknown: choose {', '.join(SUFFIXES)}")
+    if cfg.format == "onnx" and find_spec("onnxruntime") is None:
+        raise ConfigError("format=onnx needs onnxruntime: uv sync --extra export")
     for name in ("onnxscript", "onnx_ir", "mlflow.utils.environment"):  # log every detail
         logging.getLogger(name).setLevel(logging.ERROR)
     cfg = config_from_checkpoint(cfg)
@@ -51,20 +43,16 @@ def export_to_file(cfg: DictConfig) -> Path:
         model, datamodule = objects["model"], objects["datamodule"]
         restore_model(model, cfg.ckpt_path, datamodule)
         inputs = example_inputs(model, datamodule)
-        output = Path(cfg.output or Path(cfg.paths.output_dir, f"model{suffix}"))
+        output = Path(cfg.output or Path(cfg.paths.output_dir, f"model{SUFFIXES[cfg.format]}"))
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-            unchecked = Path(folder, output.name)
-            facts = metadata(datamodule, inputs)
-            exported = write_model(cfg.format, model, inputs, facts, unchecked)
+            draft = Path(folder, output.name)
+            exported = write_model(cfg.format, model, inputs, metadata(datamodule, inputs), draft)
             for batch in (inputs, apply_to_collection(inputs, Tensor, lambda tensor: tensor[:1])):
-                difference = torch.as_tensor(exported(batch)) - model(batch).detach()
-                if not difference.abs().max() <= cfg.tolerance:  # NaN is a difference
-                    raise ConfigError(
-                        "The exported model differs from the original by "
-                        f"{difference.abs().max():.2g}, more than tolerance={cfg.tolerance}"
-                    )
-            unchecked.replace(output)
+                difference = (torch.as_tensor(exported(batch)) - model(batch)).abs().max().item()
+                if not difference <= cfg.tolerance:  # NaN is a difference
+                    raise ConfigError(f"It differs from the original: {difference:.2g} > tolerance")
+            draft.replace(output)
     return output
 
 
@@ -84,7 +72,7 @@ def example_inputs(model: LightningModule, datamodule: Any) -> Any:
     if not all(isinstance(tensor, Tensor) for tensor in _named(inputs).values()):
         raise ConfigError("The model needs an example_input_array: a tensor or a dict of tensors")
     # Twice, since a single example would make the batch size a constant.
-    return apply_to_collection(inputs, Tensor, lambda x: torch.cat([x, x])[:EXAMPLES])
+    return apply_to_collection(inputs, Tensor, lambda x: torch.cat([x, x])[:8])
 
 
 def metadata(datamodule: Any, inputs: Any) -> dict[str, str]:
@@ -92,19 +80,32 @@ def metadata(datamodule: Any, inputs: Any) -> dict[str, str]:
     facts = {name: getattr(datamodule, name, None) for name in ("class_names", "mean", "std")}
     facts["input_shape"] = {n: [None, *tensor.shape[1:]] for n, tensor in _named(inputs).items()}
     facts["preparation"] = datamodule.state_dict() if datamodule else {}
-    return {name: json.dumps(fact, default=_plain) for name, fact in facts.items()}
+    return {name: json.dumps(fact, default=lambda v: v.tolist()) for name, fact in facts.items()}
 
 
-def write_model(
-    format: str, model: LightningModule, inputs: Any, facts: dict[str, str], path: Path
-) -> Callable[[Any], Any]:
+def write_model(format: str, model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
     """Write a model with its metadata, and return a function that runs what was written.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.
     """
     if format == "mlflow":
-        return _write_mlflow(model, inputs, facts, path)
+        if not isinstance(inputs, Tensor):
+            raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import mlflow.pytorch  # seconds, and perhaps an extra
+
+        mlflow.pytorch.save_model(
+            model,
+            path,
+            input_example=inputs.numpy(),
+            # Guessing them takes 10 seconds.
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
+            serialization_format="pt2",  # needs no code of this project
+            metadata=facts,
+        )
+        loaded = mlflow.pyfunc.load_model(str(path))
+        return lambda batch: loaded.predict(batch.numpy())
     shapes = apply_to_collection(inputs, Tensor, lambda tensor: {0: torch.export.Dim("batch")})
     program = torch.export.export(model, (inputs,), dynamic_shapes=(shapes,))
     if format == "torch_export":
@@ -112,38 +113,12 @@ def write_model(
         return torch.export.load(path).module()
     import onnxruntime  # an extra
 
-    names = list(_named(inputs))
-    onnx: Any = torch.onnx.export(
-        program, input_names=names, output_names=["outputs"], verbose=False
-    )
+    onnx: Any = torch.onnx.export(program, input_names=list(_named(inputs)), verbose=False)
     onnx.model.metadata_props.update(facts)
     onnx.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, {k: v.numpy() for k, v in _named(batch).items()})[0]
 
 
-def _write_mlflow(model: LightningModule, inputs: Any, facts: dict[str, str], path: Path) -> Any:
-    if not isinstance(inputs, Tensor):
-        raise ConfigError("format=mlflow takes a model of one tensor: use onnx or torch_export")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow.pytorch  # seconds, and perhaps an extra
-
-    torch_version = torch.__version__.partition("+")[0]
-    mlflow.pytorch.save_model(
-        model,
-        path,
-        input_example=inputs.numpy(),
-        pip_requirements=[f"torch=={torch_version}", "mlflow"],  # guessing takes 10 s
-        serialization_format="pt2",  # needs no code of this project
-        metadata=facts,
-    )
-    loaded = mlflow.pyfunc.load_model(str(path))
-    return lambda batch: loaded.predict(batch.numpy())
-
-
 def _named(inputs: Any) -> dict[str, Any]:
     return inputs if isinstance(inputs, dict) else {"inputs": inputs}
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -2,8 +2,8 @@
 
 A run writes `mlflow.json` (store, parameters, tags) and `metrics.jsonl`, and needs neither MLflow
 nor a network for it. How far they were sent is in `mlflow_state.json`. Nothing arrives twice: of
-metrics that agree in name, step, time and value MLflow keeps one, the rest replaces itself, and a
-run is looked for by its key before it is created.
+metrics that agree in name, step, time and value MLflow keeps one, and a run is looked for by its
+key before it is created.
 """
 
 import json
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from src.runtime.files import read_json, write_json
-from src.runtime.run_folder import RECORD, active_owner, read_run
+from src.runtime.run_folder import RECORD, read_run
 
 DESCRIPTION, STATE, METRICS = "mlflow.json", "mlflow_state.json", "metrics.jsonl"
-STATUSES = {"running": "RUNNING", "failed": "FAILED", "killed": "KILLED", "finished": "FINISHED"}
-REJECTED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
-PORTION = 500  # metrics in a request; MLflow takes 1,000
+STATUSES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+REJECTED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # error codes: sending it again is no use
+BATCH = 500  # metrics in a request; MLflow takes 1,000
 LONGEST_NAME = 250
 
 
@@ -31,22 +31,15 @@ class Upload:
     """The upload of one run.
 
     Args:
-        run_dir: folder of the run.
+        run_dir: the run folder.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
-        self.record: dict[str, Any] = {}  # run.json
-        self.description: dict[str, Any] = {}  # mlflow.json, once MLflow has it
         self.state: dict[str, Any] = {}
+        self.record: dict[str, Any] = {}
         self.mlflow: Any = None
         self.client: Any = None
-
-    def is_running(self) -> bool:
-        """Return whether the run has not ended yet."""
-        status = "running" if active_owner(self.run_dir) else "killed"
-        self.record = read_run(self.run_dir) or {"status": status}
-        return self.record["status"] == "running"
 
     def send(self) -> bool:
         """Send what MLflow has not received; return whether the run has ended and all arrived.
@@ -55,93 +48,73 @@ class Upload:
             Exception: whatever keeps MLflow from answering. Nothing is lost: call again.
         """
         # Read first: what is written from now on is sent the next time.
-        current, is_running = fingerprint(self.run_dir), self.is_running()
+        current = fingerprint(self.run_dir)
+        self.record = read_run(self.run_dir) or {"status": "killed"}
+        is_running = self.record["status"] == "running"
         try:
             self._open()
             self._send_rows()
             if not is_running:
-                self._set_status(self.state["run_id"], self.record["status"])
+                ended = milliseconds(self.record.get("ended"))
+                status = STATUSES[self.record["status"]]
+                self.client.set_terminated(self.state["run_id"], status, ended)
             self._send_files(is_running)
         except Exception as error:
-            self.description = {}  # look for the store and the run again
-            self._save(error=first_line(error))
+            self.client = None  # look for the store and the run again
+            self._save(error=without_password(str(error) or repr(error)).partition("\n")[0][:120])
             raise
         self._save(error=None, delivered=None if is_running else current)
         return not is_running
 
     def _open(self) -> None:
         """Find or create the run, and send its parameters and tags."""
-        about = read_json(self.run_dir / DESCRIPTION)
-        if about == self.description:
+        if self.client:
             return
         import mlflow  # takes seconds
 
+        about = read_json(self.run_dir / DESCRIPTION)
         uri, name = about["tracking_uri"], about["experiment_name"]
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.mlflow, self.client = mlflow, mlflow.MlflowClient(with_password(uri))
-        experiment = self.client.get_experiment_by_name(name)
-        experiment_id = (
-            experiment.experiment_id
-            if experiment
-            else self.client.create_experiment(name, about["artifact_location"])
-        )
-        found = {"uri": uri, "experiment_id": experiment_id}
-        found["run_id"] = self._run_id(experiment_id, about)
-        self.state = read_json(self.run_dir / STATE)
-        if not found.items() <= self.state.items():  # a new run, also where the old one was deleted
-            self.state = {"offset": 0, "names": {}, "files": {}, "rejected": {}}
+        client = mlflow.MlflowClient(with_password(uri))
+        known = client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else None
+        if experiment is None:
+            experiment = client.create_experiment(name, about["artifact_location"])
+        self.mlflow = mlflow
+        run_id = self._find_or_create(client, experiment, about["key"], about["run_name"])
+        found = {"uri": uri, "experiment_id": experiment, "run_id": run_id}
+        former = read_json(self.run_dir / STATE)  # of another store or run, where that was deleted
+        is_same = found.items() <= former.items()
+        self.state = former if is_same else {"offset": 0, "names": {}, "files": {}, "rejected": {}}
         self._save(**found)
+        self.client = client
+        if self.record["status"] == "running":
+            client.update_run(run_id, "RUNNING")
         for kind in ("params", "tags"):
             self._send(self._entities({kind: about[kind]}))
-        if self.record["status"] == "running":
-            self._set_status(found["run_id"], "running")
-        self.description = about
 
-    def _run_id(self, experiment_id: str, about: dict[str, Any]) -> str:
-        """Return MLflow's id of the run, nested in that of its sweep if it is a job of one."""
+    def _find_or_create(self, client: Any, experiment: str, key: str, name: str) -> str:
+        """Return the id of the run with a key; a job of a sweep is nested in the sweep's run."""
+        if found := client.search_runs([experiment], f"tags.run_key = '{key}'"):
+            return found[0].info.run_id
+        started = milliseconds(self.record.get("started"))
         environment = self.record.get("environment") or {}
         tags = {
+            "run_key": key,
             "mlflow.source.name": environment.get("command"),
             "mlflow.source.git.commit": environment.get("git_commit"),
         }
         sweep_dir = self.run_dir.parent
-        if sweep_dir.parent.name == "multiruns":
+        if sweep_dir.parent.name == "multiruns" and name != sweep_dir.name:
             sweep = {"key": secrets.token_hex(8)} | read_json(sweep_dir / STATE)
             write_json(sweep_dir / STATE, sweep)
-            parent = self._find_or_create(experiment_id, sweep["key"], sweep_dir.name, {})
+            parent = self._find_or_create(client, experiment, sweep["key"], sweep_dir.name)
+            client.set_terminated(parent)
             write_json(sweep_dir / STATE, sweep | {"run_id": parent})
             tags["mlflow.parentRunId"] = parent
-        started = milliseconds(self.record.get("started"))
-        return self._find_or_create(experiment_id, about["key"], about["run_name"], tags, started)
-
-    def _find_or_create(
-        self, experiment_id: str, key: str, name: str, tags: dict[str, Any], started: Any = None
-    ) -> str:
-        """Return the id of the run with a key: of one, even if an answer of MLflow got lost."""
-        query = f"tags.run_key = '{key}'"
-        found = self.client.search_runs([experiment_id], query)
-        if not found:
-            given = {tag: value for tag, value in tags.items() if value} | {"run_key": key}
-            self.client.create_run(experiment_id, started, given, name)
-            found = self.client.search_runs([experiment_id], query)
-        first, *surplus = sorted(run.info.run_id for run in found)
-        for run_id in surplus:
-            self.client.delete_run(run_id)
-        return first
-
-    def _set_status(self, run_id: str, status: str) -> None:
-        """Set the status of the run, and of the sweep that it is a job of."""
-        if status == "running":
-            self.client.update_run(run_id, STATUSES[status])
-        else:
-            ended = milliseconds(self.record.get("ended"))
-            self.client.set_terminated(run_id, STATUSES[status], ended)
-        parent = read_json(self.run_dir.parent / STATE).get("run_id")
-        if parent and run_id != parent:
-            jobs = [read_run(path.parent) for path in self.run_dir.parent.glob(f"*/{RECORD}")]
-            found = {job["status"] for job in jobs if job} | {status}
-            self._set_status(parent, next(name for name in STATUSES if name in found))
+        given = {tag: value for tag, value in tags.items() if value}
+        return client.create_run(experiment, started, given, name).info.run_id
 
     def _send_rows(self) -> None:
         entities: list[Any] = []
@@ -149,7 +122,7 @@ class Upload:
         for row, end in read_rows(self.run_dir / METRICS, offset):
             entities += self._entities(row)
             offset = end
-            if len(entities) >= PORTION:
+            if len(entities) >= BATCH:
                 self._send(entities)
                 self._save(offset=offset)
                 entities = []
@@ -162,32 +135,30 @@ class Upload:
         metrics, params, tags = (row.get(k, {}).items() for k in ("metrics", "params", "tags"))
         return [
             *(kinds.Metric(self._name(k), v, row["time"], step) for k, v in metrics),
-            *(kinds.Param(self._name(k), v) for k, v in params),
-            *(kinds.RunTag(self._name(k), v) for k, v in tags),
+            *(kinds.Param(self._name(k), str(v)) for k, v in params),
+            *(kinds.RunTag(self._name(k), str(v)) for k, v in tags),
         ]
 
     def _send(self, entities: list[Any]) -> None:
         """Send metrics, parameters and tags; what MLflow rejects is noted, the others arrive."""
         if not entities:
             return
-        kinds, run_id = self.mlflow.entities, self.state["run_id"]
+        kinds = self.mlflow.entities
         order = (kinds.Metric, kinds.Param, kinds.RunTag)
         by_kind = ([e for e in entities if isinstance(e, kind)] for kind in order)
         try:
-            self.client.log_batch(run_id, *by_kind)
+            self.client.log_batch(self.state["run_id"], *by_kind)
         except self.mlflow.MlflowException as error:
-            if error.error_code not in REJECTED:
+            is_deleted = self.client.get_run(self.state["run_id"]).info.lifecycle_stage == "deleted"
+            if is_deleted or error.error_code not in REJECTED:
                 raise
-            if self.client.get_run(run_id).info.lifecycle_stage == "deleted":
-                raise
-            first, middle = entities[0], len(entities) // 2
+            middle = len(entities) // 2
             if middle:
                 self._send(entities[:middle])
                 self._send(entities[middle:])
-            elif isinstance(first, kinds.Param):  # a resume changed it: MLflow changes none
-                self._send([kinds.RunTag(f"changed.{first.key}", first.value)])
             else:
-                self.state["rejected"][first.key] = first_line(error)
+                reason = without_password(str(error)).partition("\n")[0][:120]
+                self.state["rejected"][entities[0].key] = reason
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
@@ -202,15 +173,12 @@ class Upload:
         return names[name]
 
     def _send_files(self, is_running: bool) -> None:
-        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes.
-
-        Pictures are files too: charts of pictures on MLflow's page hide behind the parameters.
-        """
-        names = ["config.yaml", "images/*.png", "artifacts/**/*"]
+        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes."""
+        patterns = ["config.yaml", "images/*.png", "artifacts/**/*"]
         best = self.record.get("best_checkpoint")
-        if best and self.description["log_model"] and not is_running:
-            names.append(best)
-        for path in (path for name in names for path in sorted(self.run_dir.glob(name))):
+        if best and not is_running and read_json(self.run_dir / DESCRIPTION)["log_model"]:
+            patterns.append(best)
+        for path in (path for pattern in patterns for path in sorted(self.run_dir.glob(pattern))):
             with suppress(FileNotFoundError):  # removed meanwhile
                 status, name = path.stat(), path.relative_to(self.run_dir).as_posix()
                 stamp = [status.st_size, status.st_mtime_ns]
@@ -221,10 +189,9 @@ class Upload:
                     self._save(files=self.state["files"] | {name: stamp})
 
     def _save(self, **changes: Any) -> None:
-        if changes.items() <= self.state.items():
-            return
-        self.state |= changes
-        write_json(self.run_dir / STATE, self.state)
+        if not changes.items() <= self.state.items():
+            self.state |= changes
+            write_json(self.run_dir / STATE, self.state)
 
 
 def is_delivered(run_dir: Path) -> bool:
@@ -278,11 +245,6 @@ def with_password(uri: str) -> str:
 def without_password(text: str) -> str:
     """Return a text whose addresses hold no password."""
     return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-def first_line(error: Exception) -> str:
-    """Return what a user is told of an error."""
-    return without_password(str(error) or type(error).__name__).partition("\n")[0][:120]
 
 
 def milliseconds(moment: str | None) -> int | None:

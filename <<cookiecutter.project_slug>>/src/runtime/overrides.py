@@ -31,7 +31,7 @@ NEEDED_GROUPS = ("data", "model")
 # Hydra's own options: those that print something and exit, and those that a value follows.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"}
 VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
-SWITCHES = "-r --run -m --multirun --resolve -sc --shell-completion --experimental-rerun"
+SWITCHES = "-r --run -m --multirun --resolve -sc --shell-completion"
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:

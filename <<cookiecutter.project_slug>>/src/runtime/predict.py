@@ -59,8 +59,7 @@ def predict_items(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
     dataset = datamodule.prediction_dataset(str(cfg.input))
     if not dataset.names:
         raise ConfigError(f"input={cfg.input} holds nothing to predict")
-    rows: list[dict[str, Any]]
-    rows = [{"name": name, "prediction": None, "error": None} for name in dataset.names]
+    rows = [dict[str, Any](name=name, prediction=None, error=None) for name in dataset.names]
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         for indices in track(torch.arange(len(rows)).split(cfg.batch_size), "Predicting"):
             items = {}

@@ -32,8 +32,7 @@ class ProgressBar(RichProgressBar):
         is_shown = sys.stdout.isatty() and not is_sweep
         super().__init__(refresh_rate=DRAWINGS_PER_SECOND if is_shown else 0)
         self._metrics: dict[str, Any] = {}
-        self._next_reading = self._epoch_started = 0.0
-        self._epochs_logged = 0
+        self._next_reading = 0.0
         for handler in logging.getLogger().handlers if is_shown else ():
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
                 handler.setStream(FileProxy(get_console(), sys.stdout))  # lines above the bar
@@ -67,7 +66,8 @@ class ProgressBar(RichProgressBar):
         if ended % (trainer.check_val_every_n_epoch or 1):  # those of validation are older
             names = [name for name in names if not name.startswith("val")]
         metrics = "  ".join(f"{name} {values[name]:.4g}" for name in names)
-        last = f"/{trainer.max_epochs - 1}" if (trainer.max_epochs or 0) > 0 else ""
+        epochs = trainer.max_epochs or 0
+        last = f"/{epochs - 1}" if epochs > 0 else ""  # -1: no end
         seconds = monotonic() - self._epoch_started
         log.info("epoch %d%s: %s (%.1f s)", ended - 1, last, metrics, seconds)
         self._epochs_logged = ended

@@ -41,10 +41,14 @@ class ConfigError(ValueError):
 def instantiate(node: Any, **kwargs: Any) -> Any:
     """Build the object of a `_target_` node; containers in it become plain lists and dicts.
 
+    Where `_recursive_` is false, the target builds further nodes itself: it gets OmegaConf's.
+
     Raises:
         hydra.errors.InstantiationException: if its target cannot be called with its arguments.
     """
-    return hydra_instantiate(node, _convert_="all", **INSTANTIATE_ARGUMENTS, **kwargs)
+    usual = "none" if node.get("_recursive_") is False else "all"
+    convert = node.get("_convert_", usual)
+    return hydra_instantiate(node, _convert_=convert, **INSTANTIATE_ARGUMENTS, **kwargs)
 
 
 def prepare_environment() -> None:

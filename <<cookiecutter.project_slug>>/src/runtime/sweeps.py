@@ -26,7 +26,7 @@ from src.runtime import report
 from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import ConfigError, command, register_resolver
-from src.runtime.run_folder import RECORD, Claim, RunIsActive, active_owner, read_run
+from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,12 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
 
 def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield folder and record of each run below a folder, also of jobs without a record yet."""
-    for run_dir in {path.parent for name in (RECORD, JOB) for path in folder.glob(f"**/{name}")}:
-        yield run_dir, read_run(run_dir) or {"status": "not started", **read_json(run_dir / JOB)}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.name.startswith("."):
+            if record := read_run(path) or read_json(path / JOB):
+                yield path, {"status": "not started", **record}
+            else:
+                yield from runs_below(path)
 
 
 class SweepCallback(Callback):

@@ -31,9 +31,7 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
         raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")
     try:
         table = pd.read_parquet(file) if suffix == ".parquet" else read_csv(file, keep_bad_lines)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: convert it ({error})") from error
-    except (ValueError, OSError) as error:  # those of pandas and pyarrow among them
+    except (ValueError, OSError) as error:  # not UTF-8; those of pandas and pyarrow
         raise ValueError(f"{path} cannot be read: {error}") from error
     table.columns = table.columns.map(str)
     return table
@@ -68,6 +66,4 @@ def load_diabetes() -> pd.DataFrame:
 
     table = datasets.load_diabetes(as_frame=True, scaled=False).frame
     table["sex"] = table["sex"].astype(int).astype(str)  # a category, although coded in numbers
-    serum = ["cholesterol", "ldl", "hdl", "cholesterol_by_hdl", "log_triglycerides", "glucose"]
-    names = dict(zip(["s1", "s2", "s3", "s4", "s5", "s6"], serum, strict=True))
-    return table.rename(columns=names | {"target": "progression"})
+    return table.rename(columns={"target": "progression"})

@@ -116,24 +116,18 @@ class TablePreparation:
         numbers, texts, _ = split_columns(table, kinds)
         learned: dict[str, Any] = {"kinds": kinds, "fill": [], "mean": [], "scale": []}
         if numbers.size:
-            imputer = new_imputer().fit(numbers.to_numpy())
-            scaler = StandardScaler().fit(imputer.transform(numbers.to_numpy()))
-            for key, values in [
-                ("fill", imputer.statistics_),
-                ("mean", scaler.mean_),
-                ("scale", scaler.scale_),
-            ]:
-                learned[key] = values.tolist()
+            imputer, scaler = new_imputer(), StandardScaler()
+            scaler.fit(imputer.fit_transform(numbers.to_numpy()))
+            learned["fill"] = imputer.statistics_.tolist()
+            learned["mean"] = scaler.mean_.tolist()
+            learned["scale"] = scaler.scale_.tolist()
         learned["categories"] = [sorted(texts[name].unique()) for name in texts]
         return cls(learned)
 
     @property
-    def feature_names(self) -> list[str]:
-        """Names of the features, in their order: a column, a part of a date, or `column=value`."""
-        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in self.kinds})
-        numbers, texts, _ = split_columns(empty, self.kinds)
-        pairs = zip(texts, self.learned["categories"], strict=True)
-        return [*numbers, *(f"{name}={value}" for name, values in pairs for value in values)]
+    def num_features(self) -> int:
+        """Number of features that the columns become."""
+        return len(self.learned["fill"]) + sum(map(len, self.learned["categories"]))
 
     def transform(self, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         """Return the features, float32 `(N, F)`, and what is wrong with each row (empty if fine).

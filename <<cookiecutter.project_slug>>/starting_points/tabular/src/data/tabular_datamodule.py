@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from pandas.api import types
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from src.data.split_datamodule import SplitDataModule
 from src.data.table_files import read_table
@@ -25,24 +25,13 @@ FEWEST_NUMBERS = 10  # a target of whole numbers with no more different ones hol
 FEWEST_ROWS = 20
 
 
-class TableRows(Dataset[Batch]):
+class TableRows(TensorDataset):
     """Rows in memory: features, float32 `(N, F)`, and targets, `(N,)`."""
-
-    def __init__(self, features: Tensor, targets: Tensor) -> None:
-        self.features, self.targets = features, targets
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> Batch:
-        """Return the features `(F,)` and the target `()` of a row."""
-        return self.features[index], self.targets[index]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch in one operation: features `(B, F)` and targets `(B,)`."""
-        rows = torch.as_tensor(indices)
-        return self.features[rows], self.targets[rows]
+        features, targets = self[torch.as_tensor(indices)]
+        return features, targets
 
 
 def as_batch(batch: Batch) -> Batch:
@@ -184,7 +173,7 @@ class TabularDataModule(SplitDataModule):
     @property
     def num_features(self) -> int:
         """Number of features that the columns become."""
-        return len(self.fitted.preparation.feature_names)
+        return self.fitted.preparation.num_features
 
     @property
     def num_classes(self) -> int:
