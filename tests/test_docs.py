@@ -41,6 +41,7 @@ ELSEWHERE = {
 NEEDS_MORE = re.compile(
     r"(sbatch|srun|torchrun|docker|mlflow server|eval|autoload|source|export|cd|uv|uvx|pip) .*"
     r"|.*(submitit_slurm|=ray\b|=ax\b|mps|fsdp).*"
+    r"|python src/(eval|predict|export)\.py"  # named only: it takes arguments
 )
 # Values for the placeholders, by starting point; tests/example_data.py writes the files.
 OWN_DATA = {

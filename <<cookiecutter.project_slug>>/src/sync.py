@@ -42,8 +42,7 @@ def main() -> None:
     pending = [run_dir for run_dir in run_dirs if not is_delivered(run_dir)]
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
-    except RunIsActive:  # the process beside a run, which has only to be told
-        mlflow_upload.request_upload(*pending)
+    except RunIsActive:  # the process beside a run does it
         print(mlflow_upload.wait_for_upload(path, patience=60))
     else:
         for run_dir in pending:

@@ -46,7 +46,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         ckpt_path = run.ckpt_path
         if cfg.init_from and not ckpt_path:
-            load_initial_weights(model, cfg.init_from)
+            load_initial_weights(model, run.cfg.init_from)
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
             run.collect_metrics()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hydra.core.config_store import ConfigStore
 from lightning.pytorch import Callback
 from omegaconf import DictConfig, open_dict
 
@@ -50,6 +51,7 @@ def case(
 NET = {"_target_": "torch.nn.LazyLinear", "out_features": 3}
 ADAM = {"_target_": "torch.optim.Adam", "lr": 0.1}
 PARTIAL_ADAM = ADAM | {"_partial_": True}
+SAMPLES = {"_target_": "lightning_data.Samples", "size": 24}
 MONITOR = ("monitor=val_loss", "mode=min")
 
 CASES: dict[str, Case] = {
@@ -111,6 +113,7 @@ CASES: dict[str, Case] = {
     "fine-tuning": case("FineTuned"),
     # callbacks, metrics and logging
     "configure_callbacks": case("OwnCallbacks", "PlainData", "logger=csv"),
+    "searches before training": case("SearchesBefore"),
     "monitored, logged by a callback": case(
         "MonitoredByCallback", "PlainData", "monitor=callback_score"
     ),
@@ -158,6 +161,14 @@ CASES: dict[str, Case] = {
     "growing data": case("Classifier", "GrowingData"),
     "samplers": case("Classifier", "SamplerData"),
     # state
+    "from_datasets": Case(
+        {"_target_": "lightning_code.Classifier"},
+        {
+            "_target_": "lightning.pytorch.LightningDataModule.from_datasets",
+            **{f"{kind}_dataset": SAMPLES for kind in ("train", "val", "test")},
+            "batch_size": 8,
+        },
+    ),
     "fitted data": case("Classifier", "FittedData"),
     "additions to the checkpoint": case("AddsToCheckpoint"),
     "a part of the weights": case("PartOfWeights"),
@@ -244,6 +255,8 @@ def checkpoints(folder: Path) -> list[dict[str, Any]]:
 
 
 def evaluation(folder: Path, log_dir: Path) -> DictConfig:
-    """Compose the evaluation of a run."""
+    """Compose the evaluation of a run, as the first of this process."""
+    store = ConfigStore.instance()  # else it holds what an earlier command line has stored
+    store.store(group="checkpoint", name="config", node={}, package="_global_")
     paths = (f"paths.log_dir={quoted(log_dir)}", f"paths.data_dir={quoted(log_dir / 'data')}")
     return compose("eval", f"ckpt_path={quoted(folder)}", *paths, "trainer.accelerator=cpu")

@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
+    BatchSizeFinder,
     Callback,
     EarlyStopping,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
 )
@@ -273,15 +275,16 @@ class OptionalArguments(Classifier):
 
 
 class BuildsItself(Classifier):
-    """Gets nodes, and instantiates them itself: `_recursive_: false`."""
+    """Gets nodes, and instantiates them itself: `_recursive_: false`, as in Hydra's examples."""
 
     def __init__(self, net: Any, optimizer: Any) -> None:
         super().__init__()
         self.save_hyperparameters()
+        assert optimizer.lr == 0.1
         self.net = instantiate(net)
 
     def configure_optimizers(self) -> Any:
-        return instantiate(self.hparams["optimizer"], params=self.parameters())
+        return instantiate(self.hparams.optimizer, params=self.parameters())
 
 
 class AnyArguments(Classifier):
@@ -534,7 +537,8 @@ class LogsForModel(Callback):
 class OwnCallbacks(Classifier):
     def configure_callbacks(self) -> Any:
         stop = EarlyStopping("val_loss", patience=5)
-        return [stop, ModelCheckpoint(monitor="val_loss", mode="min"), LearningRateMonitor()]
+        best = ModelCheckpoint(monitor="val_loss", mode="min", save_last=True, save_top_k=2)
+        return [stop, best, LearningRateMonitor()]
 
 
 class MonitoredByCallback(Classifier):
@@ -593,6 +597,22 @@ class Collections(Classifier):
         self.step(batch, "test")
 
 
+class SearchesBefore(Classifier):
+    """Callbacks that train a little before the training, and put everything back."""
+
+    def configure_callbacks(self) -> Any:
+        rates = LearningRateFinder(num_training_steps=4, early_stop_threshold=None)
+        return [rates, BatchSizeFinder(init_val=4, max_trials=1, steps_per_trial=1)]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.learning_rate = 0.1
+
+    def configure_optimizers(self) -> Any:
+        return Adam(self.parameters(), lr=self.learning_rate)
+
+
 class StepAndEpoch(Classifier):
     """Names that Lightning makes, numbers of all kinds, and what a logger is told directly."""
 
@@ -614,6 +634,7 @@ class StepAndEpoch(Classifier):
             logger.log_hyperparams({"found": 3, "folder": Path("a")})
         if self.logger is not None:
             self.logger.experiment.log_image("run", np.zeros((4, 4, 3), np.uint8), "x.png")
+            assert self.logger.save_dir
 
 
 class NamedSets(StepAndEpoch):

@@ -31,6 +31,19 @@ def samples(size: int, shape: tuple[int, ...] = (FEATURES,), seed: int = 0) -> l
     return list(zip(x, y, strict=True))
 
 
+class Samples(Dataset[Any]):
+    """The same as a dataset of its own."""
+
+    def __init__(self, size: int) -> None:
+        self.items = samples(size)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
 class PlainData(L.LightningDataModule):
     """Tensors and labels; the others change what a batch is by `collate`."""
 

@@ -125,7 +125,10 @@ class Server:
             *("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
-        settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        settings = {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
         with (self.folder / "server.log").open("a") as output:
             self.process = subprocess.Popen(
                 command,

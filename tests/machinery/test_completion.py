@@ -50,7 +50,9 @@ def test_nothing_is_offered_that_is_no_override(
 
 
 @pytest.mark.skipif(not os.path.exists("/bin/bash"), reason="needs bash")
-def test_the_tab_key_in_bash(project: Path) -> None:
+def test_the_tab_key_in_bash(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(project)
@@ -74,7 +76,10 @@ def test_the_tab_key_in_bash(project: Path) -> None:
         press("sg\t", "sgd")
         press(" logger=cs\t", "logger=csv")
         press(" trainer.max\t", "trainer.max_epochs=")
+        press(f"\x15python {os.path.relpath(other, project)} x\t", "other.py x")  # runs nothing
+        press("\x15echo wai''ted\n", "waited")
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         os.close(terminal)
+    assert not (tmp_path / "was_run").exists()

@@ -102,24 +102,27 @@ def test_without_checkpoints(name: str, tmp_path: Path) -> None:
     assert "test_loss" in metrics or name == "barebones"
 
 
-SEVERAL_PROCESSES = {
-    "ddp_spawn": "ordinary",
-    "ddp_fork": "metric collections",
-    "ddp_notebook": "hparams of everything",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", SEVERAL_PROCESSES)
-def test_processes_of_this_one(strategy: str, tmp_path: Path) -> None:
-    name = SEVERAL_PROCESSES[strategy]
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        ("ddp_fork", "metric collections"),
+        ("ddp_notebook", "additions to the checkpoint"),
+        pytest.param("ddp_spawn", "ordinary", marks=pytest.mark.slow),
+    ],
+)
+def test_processes_of_this_one(strategy: str, name: str, tmp_path: Path) -> None:
     typed = [f"+trainer.strategy={strategy}", "trainer.devices=2", "logger=csv"]
     metrics, _ = train(composed(name, tmp_path, *typed))
     folder = run_folder(tmp_path)
-    assert checkpoints(folder)
-    assert any(key.startswith("test") for key in metrics)
+    assert (folder / "metrics.csv").exists()
+    tests = {key for key in metrics if key.startswith("test")}
     tested, _ = evaluate(evaluation(folder, tmp_path))
-    assert any(key.startswith("test") for key in tested)
+    assert tests
+    assert tests <= set(tested)
+
+    more = ["trainer.max_epochs=3", f"ckpt_path={folder}"]
+    train(composed(name, tmp_path, *typed, *more))
+    assert checkpoints(folder)[-1]["epoch"] == 3
 
 
 def test_loaders_of_each_epoch(tmp_path: Path) -> None:
@@ -128,6 +131,14 @@ def test_loaders_of_each_epoch(tmp_path: Path) -> None:
         train(composed("growing data", tmp_path, each, stop=True))
     _, objects = train(composed("growing data", tmp_path, each, f"ckpt_path='{run_folder(tmp_path)}'"))
     assert (Watch.first_step, objects["trainer"].global_step) == (2, 5)
+
+
+def test_searches_before_training(tmp_path: Path) -> None:
+    metrics, _ = train(composed("searches before training", tmp_path))
+    assert "test_loss" in metrics
+    steps = [checkpoint["global_step"] for checkpoint in checkpoints(run_folder(tmp_path))]
+    assert steps == [12, 12]  # two epochs of batches of four
+    # Lightning's finders search again, and forget where a resumed run was.
 
 
 # --- a metric that is not there ----------------------------------------------------------------

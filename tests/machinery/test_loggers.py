@@ -88,7 +88,11 @@ def test_what_a_resumed_run_logs_again_is_there_once(tmp_path: Path) -> None:
     resumed.log_metrics({"val/acc": 0.6, "loss": 1 / 10}, 9)
     losses = [row for row in rows_of(tmp_path) if "loss" in row["metrics"]]
     assert [row["step"] for row in losses] == list(range(15))
-    accuracies = [row["metrics"]["val/acc"] for row in rows_of(tmp_path) if len(row) and "val/acc" in row["metrics"]]
+    accuracies = [
+        row["metrics"]["val/acc"]
+        for row in rows_of(tmp_path)
+        if len(row) and "val/acc" in row["metrics"]
+    ]
     assert accuracies == [0.5, 0.6]  # another value is another measurement
 
 

@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from browser import EXECUTABLE, browser
 from matplotlib.figure import Figure
 from mlflow_tools import HandWrittenRun, Server
+
 from src.runtime.mlflow_run import Upload
 from src.runtime.mlflow_upload import run_page
 
@@ -31,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> HandWrittenRun:
     run.log_steps(range(300))
     (run.dir / "images").mkdir()
     for step in (100, 200):
-        figure = Figure()
+        figure = Figure((6.4, 4.8), dpi=100)
         figure.subplots().plot([0, step])
         figure.savefig(run.dir / "images" / f"val_matrix_step_{step:06d}.png")
     run.end()
@@ -43,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> HandWrittenRun:
 def page_of(run_dir: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Yield the process of `python src/ui.py RUN` and the address that it prints."""
     command = [sys.executable, "src/ui.py", str(run_dir), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")
     address = next(line.split()[1] for line in lines if line.startswith("MLflow: "))
@@ -66,7 +69,9 @@ def test_the_page_takes_little_and_ends_with_its_command(
         assert len(processes) <= 2
         assert memory < 400
         process.send_signal(number)
-        process.wait(20)
+        assert process.wait(20) in (0, -number)
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
         assert not any(one.is_running() for one in processes)
 
 
@@ -79,12 +84,10 @@ def test_the_link_opens_the_run_among_its_curves_and_pictures(
         for word in ("some run", "Model metrics", "loss"):
             page.wait_for(f"document.body.innerText.includes('{word}')")
         page.wait_for("document.querySelectorAll('.js-plotly-plot path.js-line').length >= 1")
-        chosen = "document.querySelector('[aria-checked=true], [aria-pressed=true]')"
-        print(page.value(f"{chosen} && {chosen}.innerText"))
         save(page.command("Page.captureScreenshot"), "mlflow_curves.png", tmp_path)
         picture = "artifacts/images/val_matrix_step_000200.png"
         page.open(address.replace("model-metrics", picture))
-        loaded = "image.complete && image.naturalWidth > 100"
+        loaded = "image.complete && image.naturalWidth == 640"
         visible = "image.getBoundingClientRect().bottom < innerHeight"
         images = "[...document.querySelectorAll('img')]"
         page.wait_for(f"{images}.some(image => {loaded} && {visible})")
@@ -92,7 +95,7 @@ def test_the_link_opens_the_run_among_its_curves_and_pictures(
 
 
 def test_a_server_has_a_page_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
     server = Server(tmp_path / "server")
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", server.uri)
@@ -101,7 +104,7 @@ def test_a_server_has_a_page_of_its_own(
     try:
         Upload(run.dir).send()
         monkeypatch.setattr("webbrowser.open", lambda address: True)
-        answer = command(str(run.dir), verb="ui")  # ty: ignore[call-non-callable]
+        answer = command(str(run.dir), verb="ui")
         assert answer.out.split() == ["MLflow:", run_page(run.dir)]
         assert answer.out.split()[1].startswith(f"{server.uri}/#/experiments/")
     finally:
@@ -110,8 +113,6 @@ def test_a_server_has_a_page_of_its_own(
 
 def wait_for_page(address: str) -> None:
     """Wait until a page answers."""
-    import urllib.request
-
     with urllib.request.urlopen(address.partition("#")[0], timeout=30) as answer:
         assert answer.status == 200
 

@@ -49,10 +49,10 @@ def test_what_is_left_out_of_checkpoints_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(composed("additions to the checkpoint", tmp_path))
-    said = [record.getMessage() for record in caplog.records if "is left out" in record.message]
-    assert len(said) == 2
-    assert "tokenizer" in said[0] + said[1]
-    assert "function" in said[0] + said[1]
+    (said,) = [record.message for record in caplog.records if "is left out" in record.message]
+    assert "tokenizer is left out (Tokenizer is no plain data)" in said
+    assert "function is left out (partial is no plain data)" in said
+    assert "kind is stored as str" in said
     plain = checkpoints(run_folder(tmp_path))[-1]
     assert torch.equal(plain["epoch_scores"][2], torch.arange(3))
     assert (plain["file"], plain["kind"], plain["took"]) == ("a/b", "red", 3.0)

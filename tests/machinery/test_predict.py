@@ -93,7 +93,8 @@ def predict(
 ) -> tuple[Path, dict[str, str]]:
     """Write a checkpoint as Lightning does, and predict `lines` with it."""
     weights = {"net.weight": torch.tensor([[1.0], [-1.0]])[:outputs]}
-    torch.save({"state_dict": weights, data: {"mean": 10.0}}, tmp_path / "model.ckpt")
+    state = {"state_dict": weights, data: {"mean": 10.0}, "pytorch-lightning_version": "2.6.0"}
+    torch.save(state, tmp_path / "model.ckpt")
     (tmp_path / "lines.txt").write_text(lines)
     datamodule = {"_target_": f"{__name__}.{data}", "as_dict": as_dict, "class_names": class_names}
     cfg = run_config(

@@ -66,6 +66,12 @@ def test_finished_jobs_are_skipped_and_added_ones_take_the_next_number(toy: Toy)
     assert toy.ran() == []
 
 
+def test_an_interpolation_is_compared_as_it_was_typed(toy: Toy) -> None:
+    for _ in range(2):
+        toy.run("x=1,2", "+y=${x}")
+    assert toy.ran() == ["0 1", "1 2"]
+
+
 def test_another_command_gets_folders_of_its_own(toy: Toy) -> None:
     toy.run("x=1")
     toy.run("x=1", "kind=b")

@@ -108,7 +108,8 @@ def to_plain_data(value: Any, report: Callable[[str, str], None], key: str = "")
             if plain is not LEFT_OUT:
                 kept[_plain_key(name)] = plain
         if isinstance(value, OrderedDict):  # such as the versions in a state_dict
-            vars(kept).update(to_plain_data(vars(value), report, key))
+            for name, attribute in vars(value).items():
+                setattr(kept, name, to_plain_data(attribute, report, key))
         return kept
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         items = [to_plain_data(item, report, f"{key}[{i}]") for i, item in enumerate(value)]

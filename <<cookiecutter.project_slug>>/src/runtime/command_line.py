@@ -153,14 +153,17 @@ def print_help(config_name: str, docstring: str) -> None:
 
 def print_completions(config_name: str, run_hydra: Callable[[], Any]) -> None:
     """Print what a shell asks for: Hydra's own answer, with groups as they are typed here."""
-    if "COMP_LINE" not in os.environ:  # the shell's script is asked for
-        return run_hydra()
+    printed = io.StringIO()
+    if "COMP_LINE" not in os.environ:  # the shell's script, which would run any other program too
+        with contextlib.redirect_stdout(printed):
+            run_hydra()
+        script = printed.getvalue().replace("@hydra.main", "@verb(")
+        return print(script.replace("$file_path -q\n", "$file_path -q || return\n"))
     *typed, word = os.environ["COMP_LINE"].split(" ")
     groups = overrides.groups_of_command(config_name)
     group = word.partition("=")[0]
     found = [f"{group}={choice}" for choice in groups.get(group, ())]
     if not found or "=" not in word:
-        printed = io.StringIO()
         with contextlib.suppress(Exception), contextlib.redirect_stdout(printed):
             line = [*typed[:2], *overrides.normalised_overrides(typed[2:]), word]
             os.environ["COMP_LINE"] = " ".join(line)

@@ -27,6 +27,7 @@ from src.runtime.command_line import state as command_state
 from src.runtime.loggers import tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import PROJECT_ROOT, command, quoted
+from src.runtime.resume import checkpoints_of
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,14 @@ class RunObserver(Callback):
         self.run_dir, self.monitor = run_dir, monitor
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remember that the user's code runs from now on."""
-        command_state.training_started = True
+        """Let checkpoints fit whether or not a part of the model is compiled."""
         pl_module.register_load_state_dict_pre_hook(fit_compiled_names)
+
+    def on_train_batch_end(self, *arguments: Any, **further: Any) -> None:
+        """Remember that a batch has passed: errors keep their traceback from now on."""
+        command_state.training_started = True
+
+    on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn about a monitored name that validation does not log, with the closest one."""
@@ -141,10 +147,10 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         record: the keys of `run.json` that its end has set.
     """
     trainer, run_dir, status = objects["trainer"], cfg.paths.output_dir, record["status"]
-    has_trained = trainer.global_step > 0
+    has_checkpoint = bool(checkpoints_of(run_dir))
     reason = record["error"] or ("stopped early" if trainer.should_stop else "")
     lines = {"status": f"{status}: {reason}" if reason else status}
-    if has_trained:
+    if trainer.global_step > 0:
         lines["status"] += f", after {trainer.current_epoch} epochs"
     if record.get("best_value") is not None:
         lines["best"] = f"{cfg.monitor} {record['best_value']:.4g} in epoch {record['best_epoch']}"
@@ -154,9 +160,9 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
     lines["folder"] = run_dir
-    if has_trained and status != "finished":
+    if has_checkpoint and status != "finished":
         lines["resume"] = command("src/train.py", f"ckpt_path={quoted(run_dir)}")
-    elif has_trained and trainer.checkpoint_callback is not None:
+    elif has_checkpoint:
         lines["evaluate"] = command("src/eval.py", f"ckpt_path={quoted(run_dir)}")
     if trackers := tracker_commands(objects["loggers"], run_dir):
         lines["tracker"] = "\n           ".join(trackers)

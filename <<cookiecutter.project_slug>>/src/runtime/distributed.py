@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from src.runtime.project import ConfigError, quoted
 from src.runtime.run_folder import read_run
@@ -103,7 +103,9 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
     """
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
-    overrides = [o for o in hydra.overrides.task if not o.startswith("sweep_name=")]
+    overrides = [
+        o for o in OmegaConf.to_container(hydra.overrides.task) if not o.startswith("sweep_name=")
+    ]
     script = Path(sys.argv[0]).resolve()
     command = [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted(run_dir)}"]
     environment = {

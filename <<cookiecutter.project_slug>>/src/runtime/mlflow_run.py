@@ -36,6 +36,7 @@ class Upload:
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        self.about: dict[str, Any] = {}  # mlflow.json, once MLflow has it
         self.state: dict[str, Any] = {}
         self.record: dict[str, Any] = {}
         self.mlflow: Any = None
@@ -60,7 +61,7 @@ class Upload:
                 self.client.set_terminated(self.state["run_id"], status, ended)
             self._send_files(is_running)
         except Exception as error:
-            self.client = None  # look for the store and the run again
+            self.about = {}  # look for the store and the run again
             self._save(error=without_password(str(error) or repr(error)).partition("\n")[0][:120])
             raise
         self._save(error=None, delivered=None if is_running else current)
@@ -68,11 +69,11 @@ class Upload:
 
     def _open(self) -> None:
         """Find or create the run, and send its parameters and tags."""
-        if self.client:
+        about = read_json(self.run_dir / DESCRIPTION)
+        if about == self.about:
             return
         import mlflow  # takes seconds
 
-        about = read_json(self.run_dir / DESCRIPTION)
         uri, name = about["tracking_uri"], about["experiment_name"]
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +94,15 @@ class Upload:
             client.update_run(run_id, "RUNNING")
         for kind in ("params", "tags"):
             self._send(self._entities({kind: about[kind]}))
+        self.about = about
 
     def _find_or_create(self, client: Any, experiment: str, key: str, name: str) -> str:
         """Return the id of the run with a key; a job of a sweep is nested in the sweep's run."""
         if found := client.search_runs([experiment], f"tags.run_key = '{key}'"):
-            return found[0].info.run_id
+            first, *surplus = sorted(run.info.run_id for run in found)
+            for run_id in surplus:  # the answer to a request was late, and the request repeated
+                client.delete_run(run_id)
+            return first
         started = milliseconds(self.record.get("started"))
         environment = self.record.get("environment") or {}
         tags = {
@@ -114,7 +119,8 @@ class Upload:
             write_json(sweep_dir / STATE, sweep | {"run_id": parent})
             tags["mlflow.parentRunId"] = parent
         given = {tag: value for tag, value in tags.items() if value}
-        return client.create_run(experiment, started, given, name).info.run_id
+        client.create_run(experiment, started, given, name)
+        return self._find_or_create(client, experiment, key, name)
 
     def _send_rows(self) -> None:
         entities: list[Any] = []
@@ -149,16 +155,19 @@ class Upload:
         try:
             self.client.log_batch(self.state["run_id"], *by_kind)
         except self.mlflow.MlflowException as error:
-            is_deleted = self.client.get_run(self.state["run_id"]).info.lifecycle_stage == "deleted"
-            if is_deleted or error.error_code not in REJECTED:
+            if error.error_code not in REJECTED:
                 raise
-            middle = len(entities) // 2
+            if self.client.get_run(self.state["run_id"]).info.lifecycle_stage == "deleted":
+                raise
+            first, middle = entities[0], len(entities) // 2
             if middle:
                 self._send(entities[:middle])
                 self._send(entities[middle:])
+            elif isinstance(first, kinds.Param):  # a resume changed it: MLflow changes none
+                self._send([kinds.RunTag(f"changed.{first.key}", first.value)])
             else:
                 reason = without_password(str(error)).partition("\n")[0][:120]
-                self.state["rejected"][entities[0].key] = reason
+                self.state["rejected"][first.key] = reason
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
@@ -176,7 +185,7 @@ class Upload:
         """Send the configuration, pictures, artifacts and best checkpoint, each when it changes."""
         patterns = ["config.yaml", "images/*.png", "artifacts/**/*"]
         best = self.record.get("best_checkpoint")
-        if best and not is_running and read_json(self.run_dir / DESCRIPTION)["log_model"]:
+        if best and not is_running and self.about["log_model"]:
             patterns.append(best)
         for path in (path for pattern in patterns for path in sorted(self.run_dir.glob(pattern))):
             with suppress(FileNotFoundError):  # removed meanwhile

@@ -118,7 +118,8 @@ def wait_for_upload(path: str | Path, patience: float = 15.0) -> str:
     Returns:
         What `describe_upload` says then.
     """
-    waiting = [run_dir for run_dir in described_runs(path) if not is_delivered(run_dir)]
+    ended = [run for run in described_runs(path) if (read_run(run) or {}).get("status") != "running"]
+    waiting = [run_dir for run_dir in ended if not is_delivered(run_dir)]
     if waiting:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so
             request_upload(waiting[0])
@@ -158,12 +159,12 @@ def describe_upload(path: str | Path) -> str:
     for key, title in (("rejected", "It refused"), ("names", "Renamed")):
         pairs = [(k, v) for state in states for k, v in state.get(key, {}).items() if k != v]
         if pairs:
-            line += f". {title} " + "; ".join(f"{k[:60]!r} to {v[:60]!r}" for k, v in pairs)
+            line += f". {title} " + "; ".join(f"{k[:60]!r} ({v[:90]})" for k, v in pairs)
     return line
 
 
 def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
-    """Return the address of a run in MLflow's view for model training; None while it has none.
+    """Return the address of a run's curves in MLflow's view for model training, None without one.
 
     Args:
         run_dir: the run folder.
@@ -174,7 +175,7 @@ def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
     if "run_id" not in state or not server.startswith("http"):
         return None
     run = f"#/experiments/{state['experiment_id']}/runs/{state['run_id']}"
-    return f"{server.rstrip('/')}/{run}?workflowType=machine_learning"
+    return f"{server.rstrip('/')}/{run}/model-metrics?workflowType=machine_learning"
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import hydra
+import hydra.utils
 import omegaconf
-from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import OmegaConf
 from packaging.version import Version
 
@@ -19,14 +18,16 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = PROJECT_ROOT / "configs"
 
 # Hydra 1.3 asks which version's defaults to use; 1.4 asks which targets may be called. The
-# project's own YAML may call anything, as its code may; checkpoints: src/runtime/trusted_targets.py
+# project's own YAML may call anything, as its code may; of checkpoints: checkpoint_config.py
 IS_HYDRA_1_3 = Version(hydra.__version__) < Version("1.4.0.dev0")
+ANY_TARGET = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
 MAIN_ARGUMENTS: dict[str, Any] = (
-    {"version_base": "1.3"} if IS_HYDRA_1_3 else {"execution_whitelist": ("*",)}
+    {"version_base": "1.3"} if IS_HYDRA_1_3 else {"execution_whitelist": ANY_TARGET}
 )
 COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
-INSTANTIATE_ARGUMENTS: dict[str, Any] = {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ("*",)}
-
+INSTANTIATE_ARGUMENTS: dict[str, Any] = (
+    {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
+)
 register_resolver: Any = (  # OmegaConf 2.4 renames it, and 2.3 has another function of that name
     OmegaConf.register_resolver
     if Version(omegaconf.__version__) >= Version("2.4.0.dev0")
@@ -48,7 +49,7 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     """
     usual = "none" if node.get("_recursive_") is False else "all"
     convert = node.get("_convert_", usual)
-    return hydra_instantiate(node, _convert_=convert, **INSTANTIATE_ARGUMENTS, **kwargs)
+    return hydra.utils.instantiate(node, _convert_=convert, **INSTANTIATE_ARGUMENTS, **kwargs)
 
 
 def prepare_environment() -> None:

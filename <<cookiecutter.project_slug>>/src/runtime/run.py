@@ -161,7 +161,7 @@ def _claim(run: Run) -> Claim:
         )
     claim = Claim.acquire(run.dir)
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    overrides = list(hydra.overrides.task) if hydra else []
+    overrides = OmegaConf.to_container(hydra.overrides.task) if hydra else []
     kept = {"started": now(), "metrics": {}, "best_checkpoint": None} | former
     own = {
         "status": "running",

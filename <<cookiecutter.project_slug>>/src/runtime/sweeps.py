@@ -94,8 +94,9 @@ def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
         return False, None
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
-    record = read_run(run_dir)
-    if record is None or comparable(record["overrides"]) != comparable(job.overrides.task):
+    record = read_run(run_dir) or {"status": "not started", "overrides": []}
+    known = read_json(run_dir / JOB) or record  # in a folder of the user's choice: run.json
+    if comparable(known["overrides"]) != comparable(job.overrides.task):
         return False, None
     if record["status"] == "running" and (owner := active_owner(run_dir)):
         raise RunIsActive(

@@ -53,7 +53,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 def test_a_missing_pretrained_model_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ValueError, match=r"go online once|uv add transformers"):
+    with pytest.raises(ValueError, match=r"go online once|Install transformers"):
         HuggingFaceTokenizer("no/such-model")
-    with pytest.raises(ValueError, match=r"go online once|uv add transformers"):
+    with pytest.raises(ValueError, match=r"go online once|Install transformers"):
         HuggingFaceClassifier("no/such-model", 2)

@@ -67,7 +67,7 @@ class HuggingFaceTokenizer:
         try:
             self.tokenizer: Any = import_module("transformers").AutoTokenizer.from_pretrained(name)
         except ImportError as error:
-            raise ValueError("Hugging Face needs a package: uv add transformers") from error
+            raise ValueError(f"Install {error.name}: uv pip install -e '.[text]'") from error
         except OSError as error:
             raise ValueError(
                 f"The tokenizer {name} is neither a folder nor can it be downloaded: "

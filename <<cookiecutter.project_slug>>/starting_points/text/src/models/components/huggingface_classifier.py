@@ -28,7 +28,7 @@ class HuggingFaceClassifier(nn.Module):
                 self.model = add_adapters(self.model, rank)
             self.model.train()  # it is loaded in evaluation mode, without dropout
         except ImportError as error:
-            raise ValueError(f"Install the missing package: uv add {error.name}") from error
+            raise ValueError(f"Install {error.name}: uv pip install -e '.[text]'") from error
         except OSError as error:
             raise ValueError(
                 f"The model {name} is neither a folder nor can it be downloaded: "
