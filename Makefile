@@ -5,10 +5,11 @@ WITH_UV = PATH="$(abspath $(dir $(UV))):$$PATH"
 RUN = $(WITH_UV) uv run --quiet
 DEMO = demo/my_ml_project
 IN_DEMO = cd $(DEMO) && $(WITH_UV)
-MACHINERY = PROJECT=$(abspath $(DEMO)) $(WITH_UV) $(DEMO)/.venv/bin/python -m pytest tests/machinery
+PYTHON_OF_DEMO = PROJECT=$(abspath $(DEMO)) $(WITH_UV) $(DEMO)/.venv/bin/python
+MACHINERY = $(PYTHON_OF_DEMO) -m pytest tests/machinery
 ACCELERATOR ?= cpu
 
-.PHONY: demo bake test machinery slow faults check fix bench next lowest clean
+.PHONY: demo bake test extras machinery slow faults check fix bench next lowest clean
 
 demo: bake ## bake the defaults into demo/ and train experiment=mon_experience there
 	$(IN_DEMO) uv run python src/train.py experiment=mon_experience
@@ -34,8 +35,8 @@ slow: bake extras ## the tests that take minutes
 	$(RUN) pytest -m slow
 	$(MACHINERY) -m slow
 
-faults: bake extras ## kill runs, fill a disk, damage checkpoints: nothing may be lost
-	$(IN_DEMO) uv run python $(CURDIR)/tests/machinery/faults.py
+faults: bake extras ## kill runs and resume them: each must end like one that was not killed
+	$(PYTHON_OF_DEMO) tests/machinery/faults.py $(RUN_ARGS)
 
 check: $(UV) ## lint, format, types, links in documents; the project as it lies; changes nothing
 	$(RUN) ruff format --check --no-cache .

@@ -2,7 +2,8 @@
 
 The lines of its ```bash blocks are commands, and so is what stands between backticks and begins
 with `python src/`. A ```python or ```yaml block whose first line is a comment with a path, such as
-`# src/models/gan_module.py`, is that file of the project.
+`# src/models/gan_module.py`, is that file of the project. (`# @package _global_` comes before it:
+Hydra reads no further than the first other line.)
 """
 
 import re
@@ -15,7 +16,8 @@ def shown_files(document: Path) -> dict[str, str]:
     """Return the files that a document shows, by their path in the project."""
     found = {}
     for language, block in FENCE.findall(document.read_text("utf-8")):
-        name = re.match(r"# ((?:src|configs|tests)/[\w./-]+\.(?:py|yaml))\b", block)
+        path = r"(?:# @package \S+\n)?# ((?:src|configs|tests)/[\w./-]+\.(?:py|yaml))\b"
+        name = re.match(path, block)
         if name and language in ("python", "yaml"):
             found[name[1]] = block
     return found

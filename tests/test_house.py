@@ -28,6 +28,7 @@ LATE_IMPORTS = 10
 DISTRIBUTIONS = {
     "dotenv": "python-dotenv",
     "hydra": "hydra-core",
+    "lightning_utilities": "lightning",
     "PIL": "matplotlib",  # brings Pillow
     "sklearn": "scikit-learn",
     "numpy": "torchmetrics",  # brings it along

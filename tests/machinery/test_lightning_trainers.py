@@ -26,6 +26,7 @@ SETTINGS = {
     "validation by steps": "+trainer.val_check_interval=4 trainer.check_val_every_n_epoch=null",
     "very rare": "+trainer.val_check_interval=30 trainer.check_val_every_n_epoch=null",
     "validation within an epoch": "+trainer.val_check_interval=0.4",
+    "validation by time": "+trainer.val_check_interval={seconds:0}",
     "max_steps": "+trainer.max_steps=4",
     "max_steps without epochs": "+trainer.max_steps=4 trainer.max_epochs=-1",
     "max_time": "+trainer.max_time={seconds:1} trainer.max_epochs=-1",

@@ -1,5 +1,6 @@
 """What people do with a run besides their own module: notebooks, resolvers, names, precision."""
 
+import json
 import logging
 import re
 import shlex
@@ -147,10 +148,15 @@ def test_arguments_of_the_trainer_take_effect(
     assert any(isinstance(c, ModelSummary) for c in objects["trainer"].callbacks)
 
 
-def test_a_logger_of_mlflow_in_a_module(tmp_path: Path) -> None:
-    typed = ("logger=mlflow", "logger.mlflow.patience=0", "monitor=null", ONE_EPOCH)
-    train(composed("metrics of steps and epochs", tmp_path, *typed))
-    assert list(run_folder(tmp_path).rglob("x.png"))
+@pytest.mark.parametrize("logger", ["csv", "none", "mlflow"])
+def test_a_module_that_talks_to_its_logger(logger: str, tmp_path: Path) -> None:
+    patience = ["logger.mlflow.patience=0"] if logger == "mlflow" else []
+    train(composed("metrics of steps and epochs", tmp_path, f"logger={logger}", *patience))
+    folder = run_folder(tmp_path)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    own = [row["step"] for row in rows if "own/metric" in row.get("metrics", {})]
+    assert own == [3, 6]  # each once
+    assert bool(list(folder.rglob("x.png"))) == (logger == "mlflow")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

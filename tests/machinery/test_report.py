@@ -39,10 +39,12 @@ def write_sweep(folder: Path) -> None:
         (folder / str(number) / "metrics.jsonl").write_text("\n".join(curve) + '\n{"step": 3, "met')
 
 
-def table(folder: Path, capsys: pytest.CaptureFixture[str], *metric: str) -> list[list[str]]:
+def table(
+    folder: Path, capsys: pytest.CaptureFixture[str], metric: str | None = None
+) -> list[list[str]]:
     """Return the words of each printed line."""
     runs = report.read_runs(runs_below(folder))
-    report.print_runs(runs, *report.choose_metric(runs, *metric))
+    report.print_runs(runs, *report.choose_metric(runs, metric, None))
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -51,9 +53,9 @@ def test_runs_that_differ_in_their_seed_share_a_row(
 ) -> None:
     write_sweep(tmp_path)
     lines = table(tmp_path, capsys)
-    header = lines.index(["run", "what", "differs", "val/acc", "status"])  # all are of the same age
+    header = lines.index(["run", "what", "differs", "val/acc", "status"])
     assert lines[header + 2] == ["3", "runs", "lr=0.01", "0.8", "±", "0.1", "finished"]
-    worse = ["3", "runs", "lr=0.1", "0.55", "±", "0.071", "2", "finished,", "1", "failed"]
+    worse = ["3", "runs", "lr=0.1", "0.55", "±", "0.071", "finished,", "failed"]
     assert lines[header + 3] == worse
     assert ["2", "failed:", "ValueError:", "[/b]", "is", "no", "tag"] in lines
     assert lines[-1] == ["Best:", str(tmp_path / "3")]
@@ -83,8 +85,8 @@ def test_what_is_the_same_everywhere_is_left_out(
         value = {"metrics": {"val/acc": 0.5 + number}}
         write_run(tmp_path / str(number), ["a.b=1", f"c.d={number}", "hydra.x=1"], **value)
     lines = table(tmp_path, capsys)
-    assert lines[1] == ["run", "what", "differs", "val/acc"]
-    assert lines[3:5] == [["1", "d=1", "1.5"], ["0", "d=0", "0.5"]]
+    assert lines[1] == ["run", "what", "differs", "val/acc", "status"]
+    assert lines[3:5] == [["1", "d=1", "1.5", "finished"], ["0", "d=0", "0.5", "finished"]]
 
 
 def test_keys_are_as_short_as_they_are_clear(tmp_path: Path) -> None:
@@ -107,32 +109,15 @@ def test_a_table_fits_its_terminal(
         write_run(tmp_path / name, overrides, status=status, metrics={"val/acc": number / 7})
     for width in (80, 60, 200):
         monkeypatch.setenv("COLUMNS", str(width))
-        table_lines = []
         runs = report.read_runs(runs_below(tmp_path))
         shown = report.print_runs(runs, "val/acc", "max", top=5)
         table_lines = capsys.readouterr().out.splitlines()
         assert len(shown) == 5
         assert max(len(line) for line in table_lines if not line.startswith("Best")) <= width
         assert table_lines[1].split() == ["run", "what", "differs", "val/acc", "status"]
-        assert any("2026-1" in line and "ef11" in line for line in table_lines)
+        assert any(line.startswith(f" {name} ") for line in table_lines)
         assert any("1.5714" in line for line in table_lines)
         assert "7 more: top=12, or csv=runs.csv" in table_lines
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "short"),
-    [("abcdefgh", 8, "abcdefgh"), ("abcdefgh", 7, "abc…fgh"), ("abcdefgh", 4, "ab…h")],
-)
-def test_long_names_are_shortened_in_the_middle(text: str, width: int, short: str) -> None:
-    assert report.shorten(text, width) == short
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5 s"), (125, "2 min"), (7300, "2 h"), (200000, "2 d"), (-60, "0 s")]
-)
-def test_an_age_has_one_unit(seconds: int, text: str) -> None:
-    started = datetime.now().astimezone() - timedelta(seconds=seconds + 0.5)
-    assert report.age(started.isoformat()) == text
 
 
 def test_the_command(command: Command, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.check import explain_wrong_base
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.loggers import Journal
+from src.runtime.loggers import FolderLogger, Journal
 from src.runtime.project import ConfigError, instantiate
 from src.runtime.run_folder import Claim
 
@@ -160,8 +160,14 @@ def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Log
             callbacks[:] = [c for c in callbacks if not isinstance(c, kind)]
         elif kind is not ProgressBar and not any(isinstance(c, kind) for c in callbacks):
             settings.setdefault(switch, False)  # no silent default of Lightning's
-    used = False if is_barebones else [*loggers, Journal(cfg.paths.output_dir)]
-    return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=used)
+    used = list(loggers)
+    journal = Journal(cfg.paths.output_dir)
+    if used and isinstance(used[0], FolderLogger):
+        used[0].journal = journal
+    else:
+        used.append(journal)
+    logger = False if is_barebones else used
+    return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 
 
 def _use_plain_checkpoints(trainer: Trainer, config: dict[str, Any], claim: Claim | None) -> None:

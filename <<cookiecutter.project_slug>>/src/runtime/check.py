@@ -1,19 +1,19 @@
-"""Validate a composed configuration: targets, their arguments, installed packages, files.
+"""Validate a configuration: types of keys, targets, their arguments, installed packages, files.
 
-Refuses only what certainly cannot run. Imports no torch by itself: `configuration_problems` imports
-the targets of the configuration.
+Hydra refuses a wrong type while it composes; the rest is checked on what it has composed. Refuses
+only what certainly cannot run. Imports no torch by itself: `configuration_problems` imports the
+targets of the configuration.
 """
 
 import inspect
 import re
-import typing
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -23,8 +23,73 @@ from src.runtime.suggestions import argument_hint, arguments_of, find_target
 
 PARTS = ("data", "model", "trainer", "callbacks", "logger")  # the nodes that verbs build
 EXTRAS = ("mlflow", "tensorboard", "wandb", "optuna")  # of pyproject.toml; packages of that name
-CHECKPOINT_WORDS = (None, "last", "best", "hpc")
-HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+
+
+@dataclass
+class Trainer:
+    """Arguments of `lightning.pytorch.Trainer`; any other of them can be set as well."""
+
+    max_epochs: int | None = MISSING
+
+
+@dataclass
+class Command:
+    """The types of the keys of `eval.yaml`, which other verbs have as well.
+
+    The values are in `configs/`. A project has further keys of its own, of any type.
+    """
+
+    task_name: str = MISSING
+    tags: list[str] = MISSING
+    seed: int | None = MISSING
+    ckpt_path: str | None = MISSING
+    paths: dict[str, str] = field(default_factory=dict)
+    trainer: Trainer | None = field(default_factory=Trainer)
+
+
+@dataclass
+class Train(Command):
+    """`train.yaml`."""
+
+    train: bool = MISSING
+    test: bool = MISSING
+    init_from: str | None = MISSING
+
+
+@dataclass
+class Predict(Command):
+    """`predict.yaml`."""
+
+    input: str = MISSING
+    output: str | None = MISSING
+
+
+@dataclass
+class Export(Command):
+    """`export.yaml`."""
+
+    output: str | None = MISSING
+    tolerance: float = MISSING
+
+
+@dataclass
+class Report:
+    """`report.yaml`."""
+
+    sweep: str | None = MISSING
+    top: int = MISSING
+
+
+SCHEMAS = {"train": Train, "eval": Command, "predict": Predict, "export": Export, "report": Report}
+
+
+def register_schemas() -> None:
+    """Store the schemas, for the line `- optional schema@_global_: train` in `configs/`."""
+    for name, schema in SCHEMAS.items():
+        node = OmegaConf.structured(schema)
+        for part in (node, node.get("trainer")) if "trainer" in node else (node,):
+            OmegaConf.set_struct(part, False)  # accepts keys that the dataclass does not have
+        ConfigStore.instance().store(group="schema", name=name, node=node)
 
 
 def quick_problems(cfg: DictConfig) -> Iterator[str]:
@@ -39,21 +104,21 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     if cfg.get("mode") not in (None, "min", "max"):
         yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
     for key in ("ckpt_path", "init_from"):
-        if (value := cfg.get(key)) not in CHECKPOINT_WORDS and ":" not in value:
+        value = cfg.get(key)
+        if value not in (None, "last", "best", "hpc") and ":" not in value:
             path = Path(to_absolute_path(value)).expanduser()
             if not path.exists():
                 yield f"{key}={value}: {path} does not exist. Type a file, a run folder or best"
     for part in PARTS:
-        node = _plain_node(cfg, part)
-        if not isinstance(node, dict | None):
-            yield f"{part}={node} is no node. Type {part}=NAME, a file of configs/"
-            continue
-        for name, value in (node or {}).items() if part in ("callbacks", "logger") else ():
-            if value and not (isinstance(value, dict) and "_target_" in value):
-                yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
+        if not isinstance(cfg.get(part), DictConfig | None):
+            yield f"{part}={cfg[part]} is no node. Type {part}=NAME, a file of configs/"
+        elif part in ("callbacks", "logger"):
+            for name, value in (cfg.get(part) or {}).items():
+                if value and not (isinstance(value, DictConfig) and "_target_" in value):
+                    yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
     for key, node in _target_nodes(cfg):
-        for name in [name for name, value in node.items() if value == MISSING]:
-            if not key.startswith("model"):  # which the datamodule fills in
+        for name, value in node.items():
+            if value == MISSING and not key.startswith("model"):  # which the datamodule fills in
                 yield f"{key}.{name} has no value (???). Type {key}.{name}=VALUE"
 
 
@@ -83,14 +148,10 @@ def explain_wrong_base(found: Any, base: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__} is no {base.__name__} of lightning.pytorch"
 
 
-def _plain_node(cfg: DictConfig, part: str) -> Any:
-    node = cfg.get(part)
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
 def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each node with a `_target_`, with its dotted key; none below `_recursive_: false`."""
-    nodes = [(part, _plain_node(cfg, part)) for part in PARTS]
+    parts = [part for part in PARTS if OmegaConf.is_config(cfg.get(part))]
+    nodes = [(part, OmegaConf.to_container(cfg[part], resolve=True)) for part in parts]
     while nodes:
         key, node = nodes.pop(0)
         if isinstance(node, dict) and "_target_" in node:
@@ -109,20 +170,17 @@ def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
         yield f"{key}._target_={target}: {error}"
         return
     parameters = arguments_of(found)
-    hints: dict[str, Any] = {}
-    with suppress(Exception):  # a name that exists for type checkers only
-        hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
+    if parameters is None:
+        return
     for name, value in node.items():
-        if name in HYDRA_KEYS or parameters is None:
-            continue
-        if name not in parameters:
+        if name not in parameters and not name.startswith("_"):  # as Hydra's own keys do
             yield f"{key}.{name}: {argument_hint(key, name, target, [*parameters])}"
-        elif _is_wrong(value, hints.get(name), parameters[name].default):
-            expected = inspect.formatannotation(hints[name])
+        elif name in parameters and _is_no_number(value, parameters[name]):
+            expected = inspect.formatannotation(parameters[name].annotation).strip("'")
             yield f"{key}.{name}={value}: {target} expects {expected}. Type {key}.{name}=VALUE"
     if key == "trainer" or node.get("_partial_") or "_args_" in node:
         return
-    for name, parameter in (parameters or {}).items():
+    for name, parameter in parameters.items():
         is_required = parameter.default is parameter.empty
         if is_required and name not in node and parameter.kind is not parameter.VAR_POSITIONAL:
             group = f"{key}.{name}".replace(".", "/")
@@ -130,11 +188,11 @@ def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
             yield f"{key}.{name} is missing: {target} needs it. Type {advice}"
 
 
-def _is_wrong(value: Any, hint: Any, default: Any) -> bool:
-    """Return whether a value certainly cannot be what a number or a boolean is expected for."""
-    is_union = typing.get_origin(hint) in (typing.Union, UnionType)
-    expected = set(typing.get_args(hint) if is_union else [hint]) - {type(None)}
-    if not expected or not expected <= {int, float, bool} or type(value) is type(default):
+def _is_no_number(value: Any, parameter: inspect.Parameter) -> bool:
+    """Return whether a number or a boolean is expected, and a value certainly cannot be one."""
+    words = set(re.findall(r"[\w.]+", inspect.formatannotation(parameter.annotation)))
+    is_number = words and words <= {"int", "float", "bool", "Optional", "Union", "None"}
+    if not is_number or type(value) is type(parameter.default):
         return False
     if isinstance(value, str):
         return not re.fullmatch(r"\?\?\?|[-+.\de]+", value)  # missing, or a number in quotes

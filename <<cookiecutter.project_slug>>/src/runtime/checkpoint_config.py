@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
 from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, instantiate
-from src.runtime.resume import find_checkpoint
+from src.runtime.run_folder import find_checkpoint
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning")
 OWN_PACKAGES = ("src.data", "src.models")

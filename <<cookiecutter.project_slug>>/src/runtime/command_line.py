@@ -29,7 +29,6 @@ from omegaconf.errors import OmegaConfBaseException
 from src.runtime import check, distributed, overrides, run_folder, signals, suggestions, sweeps
 from src.runtime.overrides import compose
 from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, ConfigError, prepare_environment
-from src.runtime.schema import register_schemas
 from src.runtime.sweeps import optimized_value as optimized_metric
 
 __all__ = ["compose", "optimized_metric", "state", "verb"]
@@ -37,7 +36,7 @@ __all__ = ["compose", "optimized_metric", "state", "verb"]
 prepare_environment()
 run_folder.register_resolvers()
 sweeps.register_resolvers()
-register_schemas()
+check.register_schemas()
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

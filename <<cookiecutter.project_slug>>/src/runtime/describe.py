@@ -27,7 +27,7 @@ from src.runtime.command_line import state as command_state
 from src.runtime.loggers import tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import PROJECT_ROOT, command, quoted
-from src.runtime.resume import checkpoints_of
+from src.runtime.run_folder import checkpoints_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class RunObserver(Callback):
             "batch size": f"{batch_size} x {copies}",
             "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
             "folder": str(self.run_dir),
-            "tracker": ", ".join(type(lg).__name__ for lg in trainer.loggers[:-1]) or "none",
+            "tracker": ", ".join(type(logger).__name__ for logger in trainer.loggers),
         }
         log.info("\n".join(f"{key + ':':<12} {value}" for key, value in lines.items()))
 
@@ -117,23 +117,22 @@ def describe_environment() -> dict[str, Any]:
 
 def best_checkpoint(trainer: Trainer) -> str | None:
     """Return the best checkpoint file of a trainer, None if no metric tells which is best."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-            path = callback.best_model_path
-            return path if path and Path(path).exists() else None
-    return None
+    callback = _best_callback(trainer)
+    return callback.best_model_path if callback else None
 
 
 def best_result(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
-    """Return path, value and epoch of the best checkpoint, as `run.json` records them."""
-    path = best_checkpoint(trainer)
-    if path is None:
+    """Return path, metric and epoch of the best checkpoint, as `run.json` records them."""
+    callback = _best_callback(trainer)
+    if callback is None:
         return {}
-    scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
-    epoch = re.search(r"epoch_(\d+)", Path(path).name)
+    path, score = callback.best_model_path, callback.best_model_score
+    epoch = re.search(r"epoch[_=](\d+)", Path(path).name)
     return {
         "best_checkpoint": os.path.relpath(path, run_dir),
-        "best_value": next((float(score) for score in scores if score is not None), None),
+        "monitor": callback.monitor,
+        "mode": callback.mode,
+        "best_value": None if score is None else float(score),
         "best_epoch": int(epoch[1]) if epoch else None,
     }
 
@@ -153,7 +152,9 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
     if trainer.global_step > 0:
         lines["status"] += f", after {trainer.current_epoch} epochs"
     if record.get("best_value") is not None:
-        lines["best"] = f"{cfg.monitor} {record['best_value']:.4g} in epoch {record['best_epoch']}"
+        lines["best"] = (
+            f"{record['monitor']} {record['best_value']:.4g} in epoch {record['best_epoch']}"
+        )
     tested = {name: v for name, v in record["metrics"].items() if name.startswith("test")}
     if tested:
         lines["test"] = ", ".join(f"{name} {value:.4g}" for name, value in tested.items())
@@ -180,6 +181,13 @@ def warn_on_failure(what: str, action: Callable[[], Any]) -> Any:
     except Exception as error:  # any: see above
         log.warning("Could not %s: %s", what, error)
         return None
+
+
+def _best_callback(trainer: Trainer) -> ModelCheckpoint | None:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            return callback if Path(callback.best_model_path).is_file() else None
+    return None
 
 
 def _git(*arguments: str) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 from torchmetrics import Metric
@@ -60,6 +61,13 @@ class LastCheckpoint(Checkpoint):
         if self._loaded:
             set_random_states(self._loaded["random"], trainer.global_rank)
             trainer.callback_metrics.update(self._loaded["metrics"])
+            # A module that asked for the number of steps had the loaders built before their state
+            # was there, and Lightning then does not restore it.
+            loaders = CombinedLoader(trainer.train_dataloader).flattened
+            stateful = [loader for loader in loaders if hasattr(loader, "load_state_dict")]
+            for loader, state in zip(stateful, self._loaded["loaders"], strict=False):
+                if "batches_drawn" in state:  # ours, which has not begun to draw yet
+                    loader.load_state_dict(state)
             if self._loaded["between_epochs"]:
                 _end_restart(trainer)
 
@@ -163,8 +171,10 @@ class LastCheckpoint(Checkpoint):
             has_ended = checkpoint["epoch"] >= (trainer.min_epochs or 0)
             trainer.should_stop = not has_ended and self._loaded.get("should_stop", False)
             loop = checkpoint.get("loops", {}).get("fit_loop", {})
+            loaders = loop.get("state_dict", {}).get("combined_loader", [])
             is_within_epoch = self._loaded and not self._loaded["between_epochs"]
-            if is_within_epoch and not loop.get("state_dict", {}).get("combined_loader"):
+            self._loaded = self._loaded and self._loaded | {"loaders": loaders}
+            if is_within_epoch and not loaders:
                 log.warning(
                     "The training loader has no state_dict: the rest of the epoch is drawn anew. "
                     "src/data/loading.py has one that resumes exactly"
@@ -238,7 +248,6 @@ def _end_restart(trainer: Trainer) -> None:
 def _may_validate(trainer: Trainer, batch_idx: int) -> bool:
     """Return whether a validation may follow this batch; a checkpoint before it would skip it."""
     every = trainer.val_check_batch
-    if trainer.is_last_batch or every is None:
-        return True
-    counts = (batch_idx + 1, trainer.fit_loop.total_batch_idx + 1)
-    return every != float("inf") and any(count % every == 0 for count in counts)
+    if trainer.is_last_batch or every in (None, float("inf")):  # None: by time, at any batch
+        return trainer.is_last_batch
+    return any(n % every == 0 for n in (batch_idx + 1, trainer.fit_loop.total_batch_idx + 1))

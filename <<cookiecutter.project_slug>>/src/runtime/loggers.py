@@ -108,6 +108,7 @@ class FolderLogger(ReportsFailure):
     """
 
     name = version = ""
+    journal: "Journal | None" = None  # of the first logger, which a module logs to directly
 
     def __init__(self, save_dir: str | Path) -> None:
         self.run_dir = Path(save_dir).resolve()
@@ -118,13 +119,17 @@ class FolderLogger(ReportsFailure):
         """The run folder."""
         return str(self.run_dir)
 
+    log_dir = save_dir
+
     @property
     def experiment(self) -> Any:
         """An object that takes any call and does nothing."""
         return DummyExperiment()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Do nothing: the journal has them."""
+        """Hand metrics on to the journal, the source of all that is shown of them."""
+        if self.journal is not None:
+            self.journal.log_metrics(metrics, step)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: `config.yaml` has them."""
@@ -142,12 +147,21 @@ class Journal(FolderLogger):
         super().__init__(save_dir)
         self.pending = b""
         self.is_full = False
+        self.no_numbers: set[str] = set()
         self.earlier: dict[tuple[int, str], float] | None = None
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write metrics, with the time in milliseconds."""
-        self.attempt(lambda: self._log({k: float(v) for k, v in metrics.items()}, step or 0))
+        numbers = {}
+        for name, value in metrics.items():
+            try:
+                numbers[name] = float(value)
+            except (TypeError, ValueError, RuntimeError):
+                if name not in self.no_numbers:
+                    log.warning("The metric %s is not logged: %r is no number", name, value)
+                self.no_numbers.add(name)
+        self.attempt(lambda: self._log(numbers, step or 0))
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
         if self.earlier is None:

@@ -84,12 +84,14 @@ def follow(log_dir: Path) -> None:
     """
     claim = Claim.acquire(log_dir, CLAIM)
     pending: dict[Path, Upload] = {}
-    last_activity, scanned = time.monotonic(), -SCAN_SECONDS
+    last_activity, next_scan = time.monotonic(), 0.0
     while not claim.lost() and time.monotonic() - last_activity < LINGER_SECONDS:
-        if time.monotonic() - scanned >= SCAN_SECONDS:
-            scanned = time.monotonic()
+        started = time.monotonic()
+        if started >= next_scan:
             found = [path for path in described_runs(log_dir) if not is_delivered(path)]
             pending = {path: pending.get(path) or Upload(path) for path in found}
+            seconds = time.monotonic() - started  # of ten thousand runs: a second
+            next_scan = time.monotonic() + max(SCAN_SECONDS, 20 * seconds)
         failed: set[str] = set()  # stores, which not each run shall wait for
         for path, upload in reversed(list(pending.items())):  # the newest first
             store = read_json(path / DESCRIPTION).get("tracking_uri", "")
@@ -118,7 +120,9 @@ def wait_for_upload(path: str | Path, patience: float = 15.0) -> str:
     Returns:
         What `describe_upload` says then.
     """
-    ended = [run for run in described_runs(path) if (read_run(run) or {}).get("status") != "running"]
+    ended = [
+        run for run in described_runs(path) if (read_run(run) or {}).get("status") != "running"
+    ]
     waiting = [run_dir for run_dir in ended if not is_delivered(run_dir)]
     if waiting:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so

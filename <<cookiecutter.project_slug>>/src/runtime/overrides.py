@@ -8,13 +8,12 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import islice
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Sweep
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, ConfigError
 
@@ -25,13 +24,14 @@ SHORT_GROUPS = {
     "search": "common/search",
     "debug": "common/debug",
 }
-SHORT_NAMES = {group: short for short, group in SHORT_GROUPS.items()}
-FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_NAMES}
+FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_GROUPS.values()}
 NEEDED_GROUPS = ("data", "model")
+DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
 # Hydra's own options: those that print something and exit, and those that a value follows.
-INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info"}
-VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
-SWITCHES = "-r --run -m --multirun --resolve -sc --shell-completion"
+INFO_FLAGS = set("-h --help --hydra-help --version -c --cfg -i --info -sc --shell-completion".split())
+VALUED = set("-c --cfg -i --info -p --package -cp --config-path -cn --config-name".split())
+VALUED |= {"-cd", "--config-dir"}
+OPTIONS = INFO_FLAGS | VALUED | {"-r", "--run", "-m", "--multirun", "--resolve"}
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -58,27 +58,25 @@ def choices_by_group() -> dict[str, list[str]]:
     A folder inside a group is a group of its own if a defaults list names it, else it only sorts
     the choices.
     """
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(CONFIGS.rglob("*.yaml"))}
-    item = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
-    named = tuple(f"/{name}" for text in texts.values() for name in item.findall(text))
+    paths = sorted(CONFIGS.rglob("*.yaml"))
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    named = tuple(f"/{name}" for text in texts for name in DEFAULTS_ITEM.findall(text))
     found: dict[str, list[str]] = {}
-    for path in texts:
-        relative = path.relative_to(CONFIGS).with_suffix("")
-        folders = [folder.as_posix() for folder in relative.parents][:-1]  # the innermost first
+    for path in paths:
+        choice = path.relative_to(CONFIGS).with_suffix("")
+        folders = [folder.as_posix() for folder in choice.parents][:-1]  # the innermost first
         groups = [folder for folder in folders if f"/{folder}".endswith(named)] + folders[-1:]
-        if groups:
-            found.setdefault(groups[0], []).append(relative.relative_to(groups[0]).as_posix())
+        for group in groups[:1]:
+            found.setdefault(group, []).append(choice.relative_to(group).as_posix())
     return found
 
 
 def groups_of_command(config_name: str) -> dict[str, list[str]]:
     """Return what is typed to choose a file of each group that a verb has, with the choices."""
-    primary = OmegaConf.create({"defaults": []})
-    primary.merge_with(OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
-    entries = [entry for entry in primary.defaults if isinstance(entry, DictConfig)]
-    names = {str(name).lstrip("/").partition("@")[0] for entry in entries for name in entry}
+    text = (CONFIGS / f"{config_name}.yaml").read_text(encoding="utf-8")
+    names = set(DEFAULTS_ITEM.findall(text))
     return {
-        SHORT_NAMES.get(FULL_NAMES.get(group, group), group): choices
+        group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
         if group in names or group.partition("/")[0] in names.intersection(NEEDED_GROUPS)
     }
@@ -94,21 +92,23 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     overrides, options = [], []
     remaining = iter(argv)
     for argument in remaining:
-        name, equals, _ = argument.partition("=")
+        name, equals, value = argument.partition("=")
         if not argument.startswith("-"):
+            if not name.strip("+~ ") or not (equals or name.startswith("~")):
+                raise ConfigError(f"{argument} is no override. Type KEY=VALUE, without blanks")
+            if value.endswith(","):
+                raise ConfigError(f"{argument} ends with a comma. Type {argument.rstrip(',')}")
             overrides.append(argument)
-        elif name not in {*INFO_FLAGS, *VALUED.split(), *SWITCHES.split()}:
-            hint = f"Type it without dashes: {argument.lstrip('-')}" if equals else "See --help"
-            raise ConfigError(f"{argument}: there is no such option. {hint}")
+        elif name not in OPTIONS:
+            advice = f"or type it without dashes: {argument.lstrip('-')}"
+            raise ConfigError(f"{argument}: there is no such option. See --help, {advice}")
         else:
             options.append(argument)
-            if name in VALUED.split() and not equals:
-                options.extend(islice(remaining, 1))
-    _refuse_slips(overrides)
+            if name in VALUED and not equals:
+                options.append(next(remaining, ""))
     parsed = OverridesParser.create().parse_overrides(overrides)
-    # Then there are further choices, of which Hydra says itself if one does not exist.
-    elsewhere = r"(^| )(-c[dp]|--config-(dir|path))\b|hydra\.searchpath="
-    is_closed = not re.search(elsewhere, " ".join(argv))
+    # With a further folder there are further choices: Hydra says itself if one does not exist.
+    is_closed = not re.search(r"-c[dp]\b|--config-(dir|path)|hydra\.searchpath=", " ".join(argv))
     return [*(_normalised(override, is_closed) for override in parsed), *options]
 
 
@@ -118,52 +118,36 @@ def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
     return f" Did you mean {form.format(near[0])}?" if near else ""
 
 
-def choice_hint(group: str, value: str, choices: Sequence[str]) -> str:
+def choice_hint(group: str, value: str = "") -> str:
     """Return what to type to choose a file of a group: the value if it is a choice, or a list."""
+    choices = choices_by_group()[FULL_NAMES.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
-
-
-def _refuse_slips(overrides: Sequence[str]) -> None:
-    for argument in overrides:
-        key, equals, value = argument.partition("=")
-        if not key.strip("+~ ") or key != key.strip() or not (equals or key.startswith("~")):
-            line = " ".join(overrides)
-            joined = re.sub(" *= *", "=", line)
-            form = "KEY=VALUE" if joined == line else f"without blanks: {joined}"
-            raise ConfigError(f"{argument} is no override. Type {form}")
-        if value.endswith(","):
-            raise ConfigError(f"{argument} ends with a comma. Type {argument.rstrip(',')}")
 
 
 def _normalised(override: Override, is_closed: bool) -> str:
     """Return one override with the full name of its group, its choice checked if `is_closed`."""
     text, key, value = str(override.input_line), override.key_or_group, override.value()
     groups = choices_by_group()
-    if (group := key.replace(".", "/")) != key and group in groups and isinstance(value, str | int):
-        hint = choice_hint(group, str(value), groups[group])
+    group = key.replace(".", "/")
+    if group != key and group in groups and isinstance(value, str | int):
+        hint = choice_hint(group, str(value))
         raise ConfigError(f"{text} would replace a node by a plain value. Type {hint}")
     name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
-    base, typed = name.partition("@")[0], SHORT_NAMES.get(name, name)
-    if base not in groups or base.startswith("hydra/"):
+    group = name.partition("@")[0]
+    if group not in groups or group.startswith("hydra/"):
         return text
+    typed = group.removeprefix("common/")
     if override.is_delete() or value is None or value == []:
-        if "none" in groups[base]:
+        if "none" in groups[group]:
             return f"{name}=none"
-        if base in NEEDED_GROUPS:
-            hint = choice_hint(typed, "", groups[base])
-            raise ConfigError(f"{text}: a run needs one. Type {hint}")
+        if group in NEEDED_GROUPS:
+            raise ConfigError(f"{text}: a run needs one. Type {choice_hint(typed)}")
         return f"~{name}"
-    for choice in _choices_in(value) if is_closed else ():
-        if choice not in groups[base] and "${" not in choice:
-            near = did_you_mean(choice, groups[base], f"{typed}={{}}")
-            choices = ", ".join(groups[base])
+    given = override.get_value_string()
+    is_dynamic = re.search(r"[({]", given)  # glob(*), ${KEY}
+    for choice in [] if is_dynamic or not is_closed else re.findall(r"[^][,'\"\s]+", given):
+        if choice not in groups[group]:
+            near = did_you_mean(choice, groups[group], f"{typed}={{}}")
+            choices = ", ".join(groups[group])
             raise ConfigError(f"{typed}={choice}: there is no such file.{near} Choices: {choices}")
-    return f"{'+' * text[:2].count('+')}{name}={override.get_value_string()}"
-
-
-def _choices_in(value: object) -> list[str]:
-    """Return each choice in the value of a group's override; of a glob or a range, none."""
-    values = value.list if isinstance(value, ChoiceSweep) else value
-    if isinstance(values, list):
-        return [choice for element in values for choice in _choices_in(element)]
-    return [] if isinstance(values, Sweep | Glob) else [str(getattr(values, "text", values))]
+    return f"{'+' * text[:2].count('+')}{name}={given}"

@@ -12,9 +12,13 @@ from hydra.core.config_store import ConfigStore
 
 from src.runtime.overrides import compose
 from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
-from src.runtime.run_folder import LAST_CHECKPOINT, RunIsActive, active_owner, newest_run, read_run
-
-FORMS = "a .ckpt file, a run folder, last or best"
+from src.runtime.run_folder import (
+    RunIsActive,
+    active_owner,
+    find_checkpoint,
+    newest_run,
+    read_run,
+)
 
 
 def overrides_to_resume(argv: Sequence[str]) -> list[str]:
@@ -72,47 +76,6 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
     ConfigStore.instance().store(group="checkpoint", name="config", node=nodes, package="_global_")
     file = f"ckpt_path={quoted(path.resolve())}"
     return [file if argument.startswith("ckpt_path=") else argument for argument in argv]
-
-
-def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
-    """Return the checkpoint file to take weights from.
-
-    Args:
-        value: a file; a run folder (its best checkpoint); `best` or `last` of the newest run that
-            has checkpoints.
-        log_dir: where the runs are.
-        key: of the configuration, which holds the value; named in errors.
-
-    Raises:
-        ConfigError: if there is no such checkpoint.
-    """
-    path = Path(value).expanduser()
-    if path.is_file():
-        return path
-    run_dir: Path | None = path if path.is_dir() else None
-    if value in ("best", "last"):
-        run_dir = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder)))
-        if run_dir is None:
-            raise ConfigError(f"{key}={value}: no run in {log_dir} has a checkpoint")
-    if run_dir is None:
-        raise ConfigError(f"{key}={value} does not exist: give {FORMS}")
-    found = checkpoints_of(run_dir)
-    if not found:
-        raise ConfigError(f"{key}={value}: there is no checkpoint in {run_dir}")
-    best = (read_run(run_dir) or {}).get("best_checkpoint")
-    if value != "last" and best and (run_dir / best).is_file():
-        return run_dir / best
-    return found[0]
-
-
-def checkpoints_of(run_dir: str | Path) -> list[Path]:
-    """Return the checkpoints of a run, `last.ckpt` first, then the newest first."""
-    found = list(Path(run_dir, "checkpoints").glob("*.ckpt"))
-
-    def last_then_newest(path: Path) -> tuple[bool, float]:
-        return path.name != LAST_CHECKPOINT, -path.stat().st_mtime
-
-    return sorted(found, key=last_then_newest)
 
 
 def is_folder_to_continue(value: Any) -> bool:

@@ -31,8 +31,8 @@ from src.runtime.describe import (
 )
 from src.runtime.files import write_atomically
 from src.runtime.project import ConfigError
-from src.runtime.resume import checkpoints_of, find_checkpoint, is_folder_to_continue
-from src.runtime.run_folder import Claim, now, read_run, write_run
+from src.runtime.resume import is_folder_to_continue
+from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
 
 log = logging.getLogger(__name__)
 

@@ -159,6 +159,44 @@ def newest_run(
     return max(found)[1] if found else None
 
 
+def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
+    """Return the checkpoint file to take weights from.
+
+    Args:
+        value: a file; a run folder (its best checkpoint); `best` or `last` of the newest run that
+            has checkpoints.
+        log_dir: where the runs are.
+        key: of the configuration, which holds the value; named in errors.
+
+    Raises:
+        ConfigError: if there is no such checkpoint.
+    """
+    path = Path(value).expanduser()
+    if path.is_file():
+        return path
+    run_dir: Path | None = path if path.is_dir() else None
+    if value in ("best", "last"):
+        run_dir = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder)))
+        if run_dir is None:
+            raise ConfigError(f"{key}={value}: no run in {log_dir} has a checkpoint")
+    if run_dir is None:
+        forms = "a .ckpt file, a run folder, last or best"
+        raise ConfigError(f"{key}={value} does not exist: give {forms}")
+    found = checkpoints_of(run_dir)
+    if not found:
+        raise ConfigError(f"{key}={value}: there is no checkpoint in {run_dir}")
+    best = (read_run(run_dir) or {}).get("best_checkpoint")
+    if value != "last" and best and (run_dir / best).is_file():
+        return run_dir / best
+    return found[0]
+
+
+def checkpoints_of(run_dir: str | Path) -> list[Path]:
+    """Return the checkpoints of a run, `last.ckpt` first, then the newest first."""
+    found = list(Path(run_dir, "checkpoints").glob("*.ckpt"))
+    return sorted(found, key=lambda path: (path.name != LAST_CHECKPOINT, -path.stat().st_mtime))
+
+
 def now() -> str:
     """Return the time as ISO 8601 with time zone, to the millisecond."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")

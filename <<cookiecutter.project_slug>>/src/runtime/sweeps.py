@@ -9,15 +9,13 @@ result before torch is imported, a killed one resumes, a failed one starts again
 import atexit
 import logging
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,14 +24,13 @@ from src.runtime import report
 from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import ConfigError, command, register_resolver
-from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
+from src.runtime.run_folder import Claim, RunIsActive, read_run
 
 log = logging.getLogger(__name__)
 
 JOB = "job.json"  # in a job's folder: the overrides that it belongs to
 CLAIM = ".sweep"  # in the sweep's folder: the process that runs the sweep
 IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job does
-SEARCH = "hydra_plugins.optuna_search."
 
 
 def register_resolvers() -> None:
@@ -70,40 +67,32 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
                 raise
             if read_json(target / JOB) != wanted:
                 continue
-            (prepared / JOB).unlink()  # another process of this job was faster
-            prepared.rmdir()
+            shutil.rmtree(prepared)  # another process of this job was faster
         return target.name
     raise AssertionError("numbers do not end")
 
 
 def comparable(overrides: Any) -> list[str]:
     """Return what decides whether two jobs are the same: sorted overrides, as they were typed."""
-    is_node = OmegaConf.is_list(overrides)  # of which `${...}` must not be resolved
-    plain: Any = OmegaConf.to_container(overrides) if is_node else overrides
-    return sorted(override for override in plain if not override.startswith(IGNORED))
+    if OmegaConf.is_list(overrides):
+        overrides = OmegaConf.to_container(overrides)  # which resolves no `${...}`
+    return sorted(override for override in overrides if not override.startswith(IGNORED))
 
 
 def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
     """Return whether this job of a sweep has finished before, and its optimized metrics.
 
     Raises:
-        RunIsActive: if another process is running the job.
         ConfigError: if the metric to optimize was not recorded then.
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False, None
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
-    record = read_run(run_dir) or {"status": "not started", "overrides": []}
+    record = read_run(run_dir) or {}
     known = read_json(run_dir / JOB) or record  # in a folder of the user's choice: run.json
-    if comparable(known["overrides"]) != comparable(job.overrides.task):
-        return False, None
-    if record["status"] == "running" and (owner := active_owner(run_dir)):
-        raise RunIsActive(
-            f"job {run_dir.name} of this sweep is running: process {owner['pid']} on "
-            f"{owner['host']}, last seen {owner['seconds']:.0f} seconds ago"
-        )
-    if record["status"] != "finished":
+    is_same = comparable(known.get("overrides", [])) == comparable(job.overrides.task)
+    if not is_same or record.get("status") != "finished":
         return False, None
     log.info("Job %s has finished before: its stored result is used", run_dir.name)
     return True, optimized_value(cfg, record["metrics"])
@@ -146,9 +135,7 @@ class SweepCallback(Callback):
     Hydra reports exceptions of callbacks as warnings, so that a refusal is a `SystemExit`.
     """
 
-    def __init__(self) -> None:
-        self.config: DictConfig | None = None
-        self.claim: Claim | None = None
+    claim: Claim | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Launchers pickle this into their workers, which own no sweep."""
@@ -163,53 +150,31 @@ class SweepCallback(Callback):
         name = str(config.get("sweep_name", sweep_dir.name) or "")
         if not name.strip(".") or "/" in name:
             raise SystemExit(f"Error: sweep_name={name} cannot name a folder. Try sweep_name=lr")
-        _refuse_without_jobs(config)
-        if not config.hydra.sweeper._target_.startswith(SEARCH):
+        if "study_name" not in config.hydra.sweeper:
             try:
                 self.claim = Claim.acquire(sweep_dir, CLAIM)
             except RunIsActive as error:
                 raise SystemExit(f"Error: {error}") from error
-        self.config = config
-        atexit.register(self.finish)  # Hydra 1.3 calls nothing after a job that failed
+        atexit.register(self.finish, config)  # Hydra 1.3 calls nothing after a job that failed
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table."""
-        self.finish()
-
-    def finish(self) -> None:
-        """Give up the folder and print how the jobs ended; once for each sweep."""
-        config, self.config = self.config, None
-        if config is None:
-            return
+        """Print the table; refuse a sweep over no values, which Hydra accepts."""
         atexit.unregister(self.finish)
+        if not self.finish(config) and self.claim:
+            raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
+
+    def finish(self, config: DictConfig) -> bool:
+        """Give up the folder and print how the jobs ended; return whether there are any."""
         if self.claim:
             self.claim.release()
         sweep_dir = Path(config.hydra.sweep.dir)
         runs = report.read_runs(runs_below(sweep_dir))
         if not runs:
-            _remove_empty(sweep_dir)
-            return
+            return False
         metric = next(iter(optimized_metrics(config)), None)
-        report.print_runs(runs, *report.choose_metric(runs, metric))
+        report.print_runs(runs, *report.choose_metric(runs, metric, None))
         print(f"More: {command('src/report.py', f'sweep={sweep_dir.name}')}", flush=True)
         patience = OmegaConf.select(config, "logger.mlflow.patience", default=15)
         if upload := wait_for_upload(sweep_dir, float(patience or 0)):
             print(upload, flush=True)
-
-
-def _refuse_without_jobs(config: DictConfig) -> None:
-    params = config.hydra.sweeper.get("params") or {}
-    given: Any = OmegaConf.to_container(config.hydra.overrides.task)
-    given += [f"{key}={value}" for key, value in params.items()]
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    for override in parser.parse_overrides(given):
-        if override.is_discrete_sweep() and next(override.sweep_string_iterator(), None) is None:
-            raise SystemExit(f"Error: {override.input_line} has no values: the sweep has no jobs")
-
-
-def _remove_empty(sweep_dir: Path) -> None:
-    """Remove the folder of a sweep that was refused before its first job."""
-    with suppress(OSError):  # it holds something else
-        for path in [*sweep_dir.glob(f"{CLAIM}.*"), sweep_dir / "multirun.yaml"]:
-            path.unlink(missing_ok=True)
-        sweep_dir.rmdir()
+        return True

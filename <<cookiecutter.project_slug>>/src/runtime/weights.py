@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.runtime.checkpoints import read_checkpoint
 from src.runtime.project import PROJECT_ROOT, ConfigError
-from src.runtime.resume import find_checkpoint
+from src.runtime.run_folder import find_checkpoint
 
 log = logging.getLogger(__name__)
 

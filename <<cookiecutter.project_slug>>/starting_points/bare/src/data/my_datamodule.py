@@ -3,6 +3,8 @@
 Source: R. A. Fisher, The use of multiple measurements in taxonomic problems, 1936.
 """
 
+import csv
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, random_split
@@ -10,6 +12,27 @@ from torch.utils.data import Dataset, TensorDataset, random_split
 from src.data.split_datamodule import SplitDataModule
 
 Batch = tuple[Tensor, ...]
+
+
+class RowsToPredict(Dataset[Tensor]):
+    """The rows of a CSV file as the model takes them; a row with text in it raises ValueError.
+
+    Args:
+        path: a file with a header, and the inputs in its first four columns.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            self.rows = list(csv.reader(file))[1:]
+        self.names = [f"row {number}" for number in range(1, len(self.rows) + 1)]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Return the inputs `(4,)` of a row."""
+        return torch.tensor([float(value) for value in self.rows[index][:4]])
 
 
 class MyDataModule(SplitDataModule):
@@ -44,3 +67,7 @@ class MyDataModule(SplitDataModule):
         self.data_train, self.data_val, self.data_test = random_split(
             dataset, [90, 30, 30], generator
         )
+
+    def prediction_dataset(self, path: str) -> RowsToPredict:
+        """Return what `python src/predict.py input=PATH` predicts."""
+        return RowsToPredict(path)
