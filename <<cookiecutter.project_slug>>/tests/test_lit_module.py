@@ -53,7 +53,7 @@ def test_each_optimizer_trains_in_each_precision_with_and_without_clipping(
 def test_a_schedule_ends_with_the_run(
     composed: Compose, scheduler: str, length: dict[str, int]
 ) -> None:
-    model = linear_model(composed, f"model/scheduler={scheduler}")
+    model = linear_model(composed, f"model/scheduler={scheduler}", "model.optimizer.lr=0.001")
     trainer = quiet_trainer(**length)
     trainer.fit(model, batches())
     assert trainer.global_step == 12

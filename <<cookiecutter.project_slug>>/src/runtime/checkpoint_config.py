@@ -10,6 +10,7 @@ import inspect
 import re
 import warnings
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def _is_trusted(target: Any) -> bool:
         return False
     try:
         found = get_object(target)
-        bases = tuple(get_object(base) for base in BASES)
+        bases = tuple(get_object(base) for base in BASES if find_spec(base.partition(".")[0]))
     except Exception:  # whatever the import of a module raises
         return False
     # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.
