@@ -1,6 +1,6 @@
 """Export the model of a checkpoint, and compare the result with the original on a real batch.
 
-python src/export.py ckpt_path=PATH format=onnx           # needs: uv sync --extra export
+python src/export.py ckpt_path=PATH format=onnx           # needs: uv pip install -e '.[export]'
 python src/export.py ckpt_path=PATH format=torch_export   # a .pt2 file, for torch.export.load
 python src/export.py ckpt_path=PATH format=mlflow         # a folder, for `mlflow models serve`
 python src/export.py ckpt_path=best format=onnx output=model.onnx

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "workers": ("data.num_workers=2",),
     "validation within epochs": ("+trainer.val_check_interval=0.5",),
     "accumulation": ("+trainer.accumulate_grad_batches=2",),
-    "ema": ("callbacks=[default,ema]",),
+    "ema": ("+callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging",),
     "two processes": ("trainer=ddp_sim",),
 }
 COMMON = ("trainer.max_epochs=12", "callbacks.last_checkpoint.every_n_steps=7", "test=false")
@@ -55,7 +55,8 @@ def kill_until_finished(folder: Path, arguments: tuple[str, ...], kills: int, rn
         is_first = not run_folders(folder)
         process = start(folder, *([] if is_first else ["ckpt_path=last"]), *arguments)
         if made < kills:
-            wait_for(lambda: list(folder.rglob("last.ckpt")) or process.poll() is not None, 300)
+            poll = process.poll
+            wait_for(lambda poll=poll: list(folder.rglob("last.ckpt")) or poll() is not None, 300)
             time.sleep(rng.uniform(0, 12))
             if process.poll() is None:
                 process.kill()

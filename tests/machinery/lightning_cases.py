@@ -71,7 +71,9 @@ CASES: dict[str, Case] = {
     "lazy layers": case("Lazy"),
     "lazy layers, from setup": case("LazyFromSetup"),
     "configure_model": case("ConfigureModel"),
-    "layers from setup": case("BuiltInSetup", "SetupData", data_keys={"data_dir": "${paths.data_dir}"}),
+    "layers from setup": case(
+        "BuiltInSetup", "SetupData", data_keys={"data_dir": "${paths.data_dir}"}
+    ),
     "compiled": case("Compiled", "PlainData", *MONITOR),
     "compiled in setup": case("CompiledInSetup"),
     "nested modules": case("Nested", "PlainData", *MONITOR),

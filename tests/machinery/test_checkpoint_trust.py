@@ -1,4 +1,4 @@
-"""A checkpoint that somebody sent cannot run code: neither by its pickle, nor by its configuration."""
+"""A checkpoint that somebody sent cannot run code: by neither its pickle nor its configuration."""
 
 import importlib
 import inspect

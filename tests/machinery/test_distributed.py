@@ -79,7 +79,7 @@ def test_no_process_outlives_its_run(tmp_path: Path, name: str) -> None:
     assert children
     process.send_signal(getattr(signal, name))
     assert process.wait(60) == (143 if name == "SIGTERM" else -9)
-    gone, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive, os.linesep.join(map(str, alive))
     (folder,) = run_folders(tmp_path)
     assert (folder / "checkpoints" / "last.ckpt").exists()

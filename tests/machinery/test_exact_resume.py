@@ -1,5 +1,6 @@
 """A run that was stopped continues bit for bit, wherever it was stopped."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,8 @@ def fit(
     )
     trainer.strategy.checkpoint_io = PlainCheckpointIO({})
     model = Model(scheduler)
-    try:
+    with suppress(Stop):
         trainer.fit(model, Data(workers), ckpt_path=ckpt)
-    except Stop:
-        pass
     return model, trainer
 
 

@@ -47,7 +47,7 @@ SETTINGS = {
     "asynchronous checkpoints": (
         "+trainer.plugins=[{_target_:lightning.pytorch.plugins.io.AsyncCheckpointIO}]"
     ),
-    "an average of the weights": "callbacks=[default,ema]",
+    "an average of the weights": "+callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging",
     "no progress bar": "+trainer.enable_progress_bar=false +trainer.enable_model_summary=true",
     "CSV": "logger=csv",
     "no last_checkpoint": "callbacks.last_checkpoint=null",
@@ -130,7 +130,9 @@ def test_loaders_of_each_epoch(tmp_path: Path) -> None:
     each = "+trainer.reload_dataloaders_every_n_epochs=1"
     with pytest.raises(Stop):
         train(composed("growing data", tmp_path, each, stop=True))
-    _, objects = train(composed("growing data", tmp_path, each, f"ckpt_path='{run_folder(tmp_path)}'"))
+    _, objects = train(
+        composed("growing data", tmp_path, each, f"ckpt_path='{run_folder(tmp_path)}'")
+    )
     assert (Watch.first_step, objects["trainer"].global_step) == (2, 5)
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,37 @@ def test_an_uploader_that_is_killed_is_replaced(tmp_path: Path) -> None:
     run.end()
     assert "has everything" in mlflow_upload.wait_for_upload(tmp_path / "logs")
     assert stored_history(uri, run.dir) == run.history()
+
+
+def test_an_uploader_that_is_killed_while_it_creates_the_database(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    run = HandWrittenRun(tmp_path / "logs/train/runs/a", uri)
+    run.log_steps(range(100))
+    run.end()
+    for kill in range(8):
+        mlflow_upload.request_upload(run.dir)
+        uploader = uploader_of(tmp_path / "logs")
+        if kill == 7:
+            break
+        with suppress(AssertionError):  # it was faster
+            wait_until(lambda: [*tmp_path.glob("mlflow/.mlflow.db.*")][kill:], 20)
+        time.sleep(0.3 * kill)
+        uploader.kill()
+        uploader.wait()
+    assert "has everything" in mlflow_upload.wait_for_upload(run.dir)
+    assert stored_history(uri, run.dir) == run.history()
+
+
+def test_logs_that_are_removed_while_the_uploader_waits(tmp_path: Path) -> None:
+    for _ in range(2):
+        run = HandWrittenRun(tmp_path / "logs/train/runs/a", f"sqlite:///{tmp_path}/logs/mlflow.db")
+        run.log_steps(range(10))
+        run.end()
+        mlflow_upload.request_upload(run.dir)
+        uploader = uploader_of(tmp_path / "logs")
+        assert "has everything" in mlflow_upload.wait_for_upload(run.dir)
+        shutil.rmtree(tmp_path / "logs")
+    assert not uploader.is_running() or uploader.wait(10) is not None
 
 
 def test_a_run_that_is_killed_arrives_as_killed(tmp_path: Path, project: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import shlex
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +27,11 @@ from lightning_cases import (
     run_folder,
     yaml_files,
 )
-from omegaconf import DictConfig, open_dict
+from omegaconf import open_dict
 
 from src.eval import evaluate
 from src.resolvers import RESOLVERS
 from src.runtime.checkpoint_config import load_model
-from src.runtime.overrides import compose
 from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, prepare_environment
 from src.train import train
 
@@ -141,7 +139,10 @@ def test_arguments_of_the_trainer_take_effect(
     assert not list(tmp_path.rglob("metrics.csv"))
     assert not any(isinstance(c, Checkpoint) for c in objects["trainer"].callbacks)
 
-    off = ["trainer.enable_model_summary=false", "callbacks=[default,model_summary]"]
+    off = [
+        "trainer.enable_model_summary=false",
+        "+callbacks.s._target_=lightning.pytorch.callbacks.ModelSummary",
+    ]
     _, objects = train(composed("own loaders", tmp_path / "b", ONE_EPOCH, "+" + off[0], off[1]))
     assert not any(isinstance(c, ModelSummary) for c in objects["trainer"].callbacks)
     _, objects = train(composed("own loaders", tmp_path / "c", ONE_EPOCH, off[1]))

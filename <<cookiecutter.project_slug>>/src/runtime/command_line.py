@@ -8,13 +8,9 @@ Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
 
 import contextlib
 import functools
-import io
 import logging
 import os
-import re
-import signal
 import sys
-import textwrap
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -120,8 +116,6 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
                 with _full_error(True):
                     if {"-h", "--help"} & set(argv):
                         print_help(config_name, str(sys.modules[function.__module__].__doc__))
-                    elif {"-sc", "--shell-completion"} & set(argv):
-                        print_completions(config_name, run)
                     else:
                         argv = _prepared(argv, prepare)
                         sys.argv = [script, *argv]
@@ -140,38 +134,11 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
 
 def print_help(config_name: str, docstring: str) -> None:
     """Print the docstring of a verb, and the groups of its configuration with their choices."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
     for name, choices in overrides.groups_of_command(config_name).items():
-        line = f"  {name + '=':<18} {', '.join(choices)}"
-        print(textwrap.fill(line, 100, subsequent_indent=" " * 21))
+        print(f"  {name + '=':<18} {', '.join(choices)}")
     print("\n--cfg job prints the configuration, --info defaults its files, -m runs a sweep.")
     print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
-
-
-def print_completions(config_name: str, run_hydra: Callable[[], Any]) -> None:
-    """Print what a shell asks for: Hydra's own answer, with groups as they are typed here."""
-    printed = io.StringIO()
-    if "COMP_LINE" not in os.environ:  # the shell's script, which would run any other program too
-        with contextlib.redirect_stdout(printed):
-            run_hydra()
-        script = printed.getvalue().replace("@hydra.main", "@verb(")
-        return print(script.replace("$file_path -q\n", "$file_path -q || return\n"))
-    *typed, word = os.environ["COMP_LINE"].split(" ")
-    groups = overrides.groups_of_command(config_name)
-    group = word.partition("=")[0]
-    found = [f"{group}={choice}" for choice in groups.get(group, ())]
-    if not found or "=" not in word:
-        with contextlib.suppress(Exception), contextlib.redirect_stdout(printed):
-            line = [*typed[:2], *overrides.normalised_overrides(typed[2:]), word]
-            os.environ["COMP_LINE"] = " ".join(line)
-            run_hydra()  # raises on what is not typed completely
-        hidden = {"schema", *(name.split("/")[0] for name in overrides.choices_by_group())}
-        hidden.discard("hydra")
-        hydras = [a for a in printed.getvalue().split() if re.split("[/=]", a)[0] not in hidden]
-        found = [*(f"{name}=" for name in groups), *hydras]
-    print("\n".join(sorted(answer for answer in found if answer.startswith(word))))
 
 
 def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
@@ -193,11 +160,8 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
         error: what was raised.
         has_started: whether code has run whose errors need a traceback.
     """
-    lightning = sys.modules.get("lightning.pytorch.utilities.exceptions")
-    misconfiguration = getattr(lightning, "MisconfigurationException", ConfigError)
-    if isinstance(error, ConfigError | misconfiguration):
-        return True
-    if type(error).__name__ == "OutOfMemoryError":
+    libraries = ("MisconfigurationException", "OutOfMemoryError")  # of Lightning and torch
+    if isinstance(error, ConfigError) or type(error).__name__ in libraries:
         return True
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False

@@ -76,7 +76,7 @@ class Upload:
 
         uri, name = about["tracking_uri"], about["experiment_name"]
         if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            create_database(mlflow, Path(uri.removeprefix("sqlite:///")))
         client = mlflow.MlflowClient(with_password(uri))
         known = client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else None
@@ -243,6 +243,17 @@ def store_of(uri: str, artifact_location: str | None = None) -> dict[str, str | 
     elif artifact_location and "://" not in artifact_location:
         artifact_location = Path(artifact_location).resolve().as_uri()
     return {"tracking_uri": without_password(uri), "artifact_location": artifact_location}
+
+
+def create_database(mlflow: Any, path: Path) -> None:
+    """Create an SQLite database with MLflow's tables; one that was created in part is of no use."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    mlflow.MlflowClient(f"sqlite:///{new}")  # seconds, in which this process may be killed
+    if not path.exists():
+        new.rename(path)
 
 
 def with_password(uri: str) -> str:

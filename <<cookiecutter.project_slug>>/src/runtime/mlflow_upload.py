@@ -85,7 +85,9 @@ def follow(log_dir: Path) -> None:
     claim = Claim.acquire(log_dir, CLAIM)
     pending: dict[Path, Upload] = {}
     last_activity, next_scan = time.monotonic(), 0.0
-    while not claim.lost() and time.monotonic() - last_activity < LINGER_SECONDS:
+    while time.monotonic() - last_activity < LINGER_SECONDS:
+        if claim.lost() or read_json(claim.path).get("pid") != os.getpid():
+            return  # another one is at work, or `logs/` was removed
         started = time.monotonic()
         if started >= next_scan:
             found = [path for path in described_runs(log_dir) if not is_delivered(path)]

@@ -28,10 +28,12 @@ FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_G
 NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
 # Hydra's own options: those that print something and exit, and those that a value follows.
-INFO_FLAGS = set("-h --help --hydra-help --version -c --cfg -i --info -sc --shell-completion".split())
-VALUED = set("-c --cfg -i --info -p --package -cp --config-path -cn --config-name".split())
-VALUED |= {"-cd", "--config-dir"}
-OPTIONS = INFO_FLAGS | VALUED | {"-r", "--run", "-m", "--multirun", "--resolve"}
+INFO_FLAGS = set(
+    ["-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"]
+)
+VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
+SWITCHES = "-r --run -m --multirun --resolve --shell-completion"
+OPTIONS = INFO_FLAGS.union(VALUED.split(), SWITCHES.split())
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -45,10 +47,9 @@ def compose(config_name: str, *overrides: str) -> DictConfig:
         ConfigError: if an override chooses a file that does not exist.
         hydra.errors.HydraException: if an override does not fit the configuration.
     """
-    given = normalised_overrides(overrides)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), **COMPOSE_ARGUMENTS):
-        return hydra.compose(config_name, overrides=given)
+        return hydra.compose(config_name, overrides=normalised_overrides(overrides))
 
 
 @cache
@@ -58,16 +59,14 @@ def choices_by_group() -> dict[str, list[str]]:
     A folder inside a group is a group of its own if a defaults list names it, else it only sorts
     the choices.
     """
-    paths = sorted(CONFIGS.rglob("*.yaml"))
-    texts = [path.read_text(encoding="utf-8") for path in paths]
+    texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
     named = tuple(f"/{name}" for text in texts for name in DEFAULTS_ITEM.findall(text))
     found: dict[str, list[str]] = {}
-    for path in paths:
+    for path in sorted(CONFIGS.glob("*/**/*.yaml")):
         choice = path.relative_to(CONFIGS).with_suffix("")
         folders = [folder.as_posix() for folder in choice.parents][:-1]  # the innermost first
         groups = [folder for folder in folders if f"/{folder}".endswith(named)] + folders[-1:]
-        for group in groups[:1]:
-            found.setdefault(group, []).append(choice.relative_to(group).as_posix())
+        found.setdefault(groups[0], []).append(choice.relative_to(groups[0]).as_posix())
     return found
 
 
@@ -91,20 +90,21 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     """
     overrides, options = [], []
     remaining = iter(argv)
-    for argument in remaining:
-        name, equals, value = argument.partition("=")
-        if not argument.startswith("-"):
+    for typed in remaining:
+        name, equals, value = typed.partition("=")
+        if not typed.startswith("-"):
             if not name.strip("+~ ") or not (equals or name.startswith("~")):
-                raise ConfigError(f"{argument} is no override. Type KEY=VALUE, without blanks")
+                raise ConfigError(f"{typed} is no override. Type KEY=VALUE, without blanks")
             if value.endswith(","):
-                raise ConfigError(f"{argument} ends with a comma. Type {argument.rstrip(',')}")
-            overrides.append(argument)
+                raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
+            overrides.append(typed)
         elif name not in OPTIONS:
-            advice = f"or type it without dashes: {argument.lstrip('-')}"
-            raise ConfigError(f"{argument}: there is no such option. See --help, {advice}")
+            raise ConfigError(
+                f"{name}: no such option. Type it without dashes: {typed.lstrip('-')}"
+            )
         else:
-            options.append(argument)
-            if name in VALUED and not equals:
+            options.append(typed)
+            if name in VALUED.split() and not equals:
                 options.append(next(remaining, ""))
     parsed = OverridesParser.create().parse_overrides(overrides)
     # With a further folder there are further choices: Hydra says itself if one does not exist.
@@ -130,24 +130,22 @@ def _normalised(override: Override, is_closed: bool) -> str:
     groups = choices_by_group()
     group = key.replace(".", "/")
     if group != key and group in groups and isinstance(value, str | int):
-        hint = choice_hint(group, str(value))
-        raise ConfigError(f"{text} would replace a node by a plain value. Type {hint}")
+        raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, str(value))}")
     name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
     group = name.partition("@")[0]
     if group not in groups or group.startswith("hydra/"):
         return text
-    typed = group.removeprefix("common/")
     if override.is_delete() or value is None or value == []:
         if "none" in groups[group]:
             return f"{name}=none"
         if group in NEEDED_GROUPS:
-            raise ConfigError(f"{text}: a run needs one. Type {choice_hint(typed)}")
+            raise ConfigError(f"{text}: a run needs one. Type {choice_hint(key)}")
         return f"~{name}"
     given = override.get_value_string()
     is_dynamic = re.search(r"[({]", given)  # glob(*), ${KEY}
     for choice in [] if is_dynamic or not is_closed else re.findall(r"[^][,'\"\s]+", given):
         if choice not in groups[group]:
-            near = did_you_mean(choice, groups[group], f"{typed}={{}}")
+            near = did_you_mean(choice, groups[group], f"{key}={{}}")
             choices = ", ".join(groups[group])
-            raise ConfigError(f"{typed}={choice}: there is no such file.{near} Choices: {choices}")
+            raise ConfigError(f"{key}={choice}: there is no such file.{near} Choices: {choices}")
     return f"{'+' * text[:2].count('+')}{name}={given}"

@@ -4,24 +4,22 @@ Imports no torch, and keeps a few keys of each run: there may be ten thousand.
 """
 
 import csv
-import json
 import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from src.runtime.mlflow_run import METRICS, read_rows
 
 KEPT = ("status", "started", "monitor", "mode", "best_value", "best_checkpoint", "error")
 IGNORED_WHEN_GROUPING = ("seed=", "data.fold=")  # runs that differ in these are replicates
 NOT_SHOWN = ("sweep_name=", "optimized_metric=", "ckpt_path=", "paths.", "hydra.", "hydra/")
 SMALLER_IS_BETTER = re.compile(r"loss|err|mse|mae|perplexity|nll", re.IGNORECASE)
-MOST_ERRORS = 5
 
 
-@dataclass(slots=True)
-class Run:
+class Run(NamedTuple):
     """What the comparison needs of one run; `record` has the keys `KEPT`."""
 
     folder: Path
@@ -92,8 +90,8 @@ def print_runs(runs: Sequence[Run], metric: str, mode: str, top: int | None = No
 
     groups = group_replicates(runs, metric, mode)
     shown = groups[:top]
-    rows = table.Table("run", "what differs", metric, "status", box=box.SIMPLE_HEAD)
-    rows.columns[0].no_wrap = True
+    columns = (table.Column("run", no_wrap=True), table.Column("what differs", overflow="fold"))
+    rows = table.Table(*columns, metric, "status", box=box.SIMPLE_HEAD, pad_edge=False)
     differences = describe_differences([group[0] for group in shown])
     for group, difference in zip(shown, differences, strict=True):
         name = group[0].folder.name if len(group) == 1 else f"{len(group)} runs"
@@ -106,7 +104,7 @@ def print_runs(runs: Sequence[Run], metric: str, mode: str, top: int | None = No
     console.Console(markup=False, emoji=False, highlight=False).print(rows)
     if len(groups) > len(shown):
         print(f"{len(groups) - len(shown)} more: top={len(groups)}, or csv=runs.csv")
-    for run in [run for run in runs if run.record["error"]][:MOST_ERRORS]:
+    for run in [run for run in runs if run.record["error"]][:5]:
         print(f"{run.folder.name} {run.record['status']}: {run.record['error']}")
     if numbers(shown[0], metric):
         print(f"Best: {shown[0][0].folder}")
@@ -153,20 +151,13 @@ def plot_curves(path: Path, runs: Sequence[Run], metric: str) -> bool:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for run, difference in zip(runs, describe_differences(runs), strict=True):
-        if points := read_curve(run.folder / "metrics.jsonl", metric):
-            label = difference or run.folder.name
-            axes.plot(list(points), list(points.values()), marker=".", label=label)
+        logged = (row for row, _ in read_rows(run.folder / METRICS) if "metrics" in row)
+        points = [(r["step"], r["metrics"][metric]) for r in logged if metric in r["metrics"]]
+        if points:
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, marker=".", label=difference or run.folder.name)
     if axes.lines:
         axes.set(xlabel="step", ylabel=metric)
         axes.legend(fontsize="small")
         figure.savefig(path, dpi=130)
     return bool(axes.lines)
-
-
-def read_curve(path: Path, metric: str) -> dict[int, float]:
-    """Return the values of a metric in a `metrics.jsonl`, by step."""
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8") as file:  # parse no others: there may be a million
-        rows = [json.loads(s) for s in file if f'"{metric}"' in s and s.endswith("\n")]
-    return {r["step"]: r["metrics"][metric] for r in rows if metric in r.get("metrics", {})}

@@ -87,11 +87,10 @@ def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return False, None
-    job = HydraConfig.get()
-    run_dir = Path(job.runtime.output_dir)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
     record = read_run(run_dir) or {}
     known = read_json(run_dir / JOB) or record  # in a folder of the user's choice: run.json
-    is_same = comparable(known.get("overrides", [])) == comparable(job.overrides.task)
+    is_same = comparable(known.get("overrides", [])) == comparable(HydraConfig.get().overrides.task)
     if not is_same or record.get("status") != "finished":
         return False, None
     log.info("Job %s has finished before: its stored result is used", run_dir.name)
@@ -112,9 +111,9 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
         ConfigError: if one was not logged.
     """
     names = optimized_metrics(cfg)
-    if missing := [name for name in names if name not in metrics]:
-        known = ", ".join(sorted(metrics)) or "none"
-        raise ConfigError(f"optimized_metric={missing[0]} was not logged. There is: {known}")
+    if missing := ", ".join(name for name in names if name not in metrics):
+        known = ", ".join(sorted(metrics))
+        raise ConfigError(f"optimized_metric={missing} was not logged. There is: {known}")
     values = tuple(float(metrics[name]) for name in names)
     return values[0] if len(values) == 1 else values or None
 

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,8 @@ class RowsToPredict(Dataset[Tensor]):
         return self.features[index]
 
 
-class Fitted(NamedTuple):
+@dataclass
+class Fitted:
     """What was learned from the training rows, and a checkpoint keeps."""
 
     task: str
@@ -225,7 +227,7 @@ class TabularDataModule(SplitDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to read new rows as the training rows were read."""
         preparation = self.fitted.preparation.learned
-        return self.fitted._asdict() | {"preparation": preparation}
+        return vars(self.fitted) | {"preparation": preparation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what a checkpoint learned, also for rows that are prepared already."""
