@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
