@@ -18,8 +18,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from src.runtime import mlflow_upload
 from src.runtime.command_line import compose
-from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered, store_of
+from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive
 
 

@@ -19,9 +19,9 @@ if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from src.runtime.command_line import compose
-from src.runtime.files import read_json
 from src.runtime.mlflow_run import DESCRIPTION, with_password
 from src.runtime.mlflow_upload import run_page
+from src.runtime.project import read_json
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, store_of
+from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, now, write_run
 
 History = dict[str, list[tuple[int, float]]]

@@ -44,7 +44,7 @@ HOSTILE = [
     "torch.nn.modules.module.functools.partial",
     "torch.os.system",
     "torch.optim.optimizer.functools.partial",
-    "src.runtime.files.write_atomically",
+    "src.runtime.project.write_atomically",
     "src.train.train",
     "src.data.loading.os.remove",
     "src.models.lit_module.LitModule.load_from_checkpoint",

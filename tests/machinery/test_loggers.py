@@ -16,7 +16,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import Logger
 
-from src.runtime.files import read_json
 from src.runtime.loggers import (
     CSVLogger,
     Journal,
@@ -27,6 +26,7 @@ from src.runtime.loggers import (
 )
 from src.runtime.mlflow_logger import MLflowLogger
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE
+from src.runtime.project import read_json
 
 
 def rows_of(run_dir: Path) -> list[dict[str, Any]]:

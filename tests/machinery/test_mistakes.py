@@ -56,8 +56,8 @@ BEFORE_HYDRA = [
     ("logger=tb", "Choices: csv, many_loggers, mlflow", "logger=csv"),
     ("data=digit", "Did you mean data=digits?", "data=digits"),
     # H6: typed as elsewhere
-    ("lr = 0.1", "Type without blanks:", None),
-    ("seed= 1", "seed=1", "seed=1"),
+    ("lr = 0.1", "Type KEY=VALUE, without blanks", None),
+    ("seed= 1", "without blanks", "seed=1"),
     ("data.batch_size=64,", "Type data.batch_size=64", "data.batch_size=64"),
     ("--data.batch_size=64", "without dashes: data.batch_size=64", "data.batch_size=64"),
     ("--sead", "no such option", None),
@@ -68,7 +68,7 @@ BEFORE_HYDRA = [
     ("-m model=resnet18,resnet34", "model=resnet18: there is no such file. Choices: mnist", None),
     ("-m data=digits,digit", "Did you mean data=digits?", None),
     ("-m +data=digits,mnist", "without +", None),
-    ("-m seed=interval(0,1)", "type choice(...) or range(...)", "-m seed=range(0,2)"),
+    ("-m seed=interval(0,1)", "does not support sweep type", "-m seed=range(0,2)"),
     # values of another type, and what cannot be read
     ("seed=abc", "seed=abc: Value 'abc'", "seed=1"),
     ("tags=word", "tags=word", "tags=[word]"),
@@ -87,7 +87,7 @@ IN_THE_JOB = [
     ("init_from=missing.ckpt", "init_from=missing.ckpt: ", None),
     ("data.batch_size=many", "expects int", "data.batch_size=8"),
     ("data.num_workers=${nope}", "data.num_workers: Interpolation key 'nope' not found", None),
-    ("data.num_workers=${oc.env:NOPE}", "the environment variable NOPE is not set", None),
+    ("data.num_workers=${oc.env:NOPE}", "Environment variable 'NOPE' not found", None),
     ("+callbacks.mine=3", "callbacks.mine has no _target_", None),
     ("+callbacks.mine.patience=3", "callbacks.mine has no _target_", None),
     # H2: followed blindly, + is refused

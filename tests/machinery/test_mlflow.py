@@ -15,9 +15,9 @@ from mlflow_tools import HandWrittenRun, client_of, stored_files, stored_history
 from PIL import Image
 
 from src.runtime import mlflow_upload
-from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_logger import MOST_PARAMS, MLflowLogger, comparable_params
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, Upload, is_delivered
+from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import list_runs
 
 pytest.importorskip("mlflow")

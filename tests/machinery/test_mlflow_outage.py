@@ -19,8 +19,8 @@ import pytest
 from mlflow_tools import HandWrittenRun, Server, client_of, stored_history, stored_run, wait_until
 
 from src.runtime import mlflow_upload
-from src.runtime.files import read_json
 from src.runtime.mlflow_run import DESCRIPTION, STATE, is_delivered
+from src.runtime.project import read_json
 from src.runtime.run_folder import active_owner
 
 pytest.importorskip("mlflow")
@@ -232,7 +232,7 @@ def test_an_uploader_that_is_killed_while_it_creates_the_database(tmp_path: Path
         if kill == 7:
             break
         with suppress(AssertionError):  # it was faster
-            wait_until(lambda: [*tmp_path.glob("mlflow/.mlflow.db.*")][kill:], 20)
+            wait_until(lambda kill=kill: [*tmp_path.glob("mlflow/.mlflow.db.*")][kill:], 20)
         time.sleep(0.3 * kill)
         uploader.kill()
         uploader.wait()

@@ -18,8 +18,7 @@ import pytest
 import toy_sweep
 
 from src.runtime import search
-from src.runtime.files import write_json
-from src.runtime.project import ConfigError
+from src.runtime.project import ConfigError, write_json
 from src.runtime.run_folder import read_run
 
 optuna = pytest.importorskip("optuna")

@@ -14,7 +14,7 @@ import pytest
 import toy_sweep
 
 from src.runtime import sweeps
-from src.runtime.files import read_json, write_json
+from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive, now, read_run
 
 TOY = str(Path(toy_sweep.__file__))

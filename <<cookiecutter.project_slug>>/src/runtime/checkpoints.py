@@ -19,8 +19,7 @@ from omegaconf import Container, OmegaConf
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from src.runtime.files import atomic_file
-from src.runtime.project import ConfigError
+from src.runtime.project import ConfigError, atomic_file
 from src.runtime.run_folder import Claim
 
 log = logging.getLogger(__name__)

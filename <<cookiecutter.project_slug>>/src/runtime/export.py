@@ -34,7 +34,7 @@ def export_to_file(cfg: DictConfig) -> Path:
     if cfg.format not in SUFFIXES:
         raise ConfigError(f"format={cfg.format} is unknown: choose {', '.join(SUFFIXES)}")
     if cfg.format == "onnx" and find_spec("onnxruntime") is None:
-        raise ConfigError("format=onnx needs onnxruntime: uv sync --extra export")
+        raise ConfigError("format=onnx needs onnxruntime. Type: uv pip install -e '.[export]'")
     for name in ("onnxscript", "onnx_ir", "mlflow.utils.environment"):  # log every detail
         logging.getLogger(name).setLevel(logging.ERROR)
     cfg = config_from_checkpoint(cfg)

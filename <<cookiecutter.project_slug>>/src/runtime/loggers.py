@@ -21,10 +21,9 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime.distributed import global_rank
-from src.runtime.files import read_json, write_atomically, write_json
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, read_rows
 from src.runtime.mlflow_upload import run_page
-from src.runtime.project import command
+from src.runtime.project import command, read_json, write_atomically, write_json
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
-from src.runtime.files import read_json, write_json
 from src.runtime.loggers import FolderLogger, append, row_as_line
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, store_of
 from src.runtime.mlflow_upload import request_upload
+from src.runtime.project import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.runtime.files import read_json, write_json
+from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import RECORD, read_run
 
 DESCRIPTION, STATE, METRICS = "mlflow.json", "mlflow_state.json", "metrics.jsonl"

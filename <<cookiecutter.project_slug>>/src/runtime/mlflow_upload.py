@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.files import read_json
 from src.runtime.mlflow_run import (
     DESCRIPTION,
     METRICS,
@@ -23,7 +22,7 @@ from src.runtime.mlflow_run import (
     is_delivered,
     without_password,
 )
-from src.runtime.project import PROJECT_ROOT, command
+from src.runtime.project import PROJECT_ROOT, command, read_json
 from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
 CLAIM = ".uploader"

@@ -28,9 +28,7 @@ FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_G
 NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
 # Hydra's own options: those that print something and exit, and those that a value follows.
-INFO_FLAGS = set(
-    ["-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"]
-)
+INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
 VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
 SWITCHES = "-r --run -m --multirun --resolve --shell-completion"
 OPTIONS = INFO_FLAGS.union(VALUED.split(), SWITCHES.split())
@@ -72,8 +70,7 @@ def choices_by_group() -> dict[str, list[str]]:
 
 def groups_of_command(config_name: str) -> dict[str, list[str]]:
     """Return what is typed to choose a file of each group that a verb has, with the choices."""
-    text = (CONFIGS / f"{config_name}.yaml").read_text(encoding="utf-8")
-    names = set(DEFAULTS_ITEM.findall(text))
+    names = set(DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8")))
     return {
         group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
@@ -99,9 +96,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
                 raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
             overrides.append(typed)
         elif name not in OPTIONS:
-            raise ConfigError(
-                f"{name}: no such option. Type it without dashes: {typed.lstrip('-')}"
-            )
+            raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
         else:
             options.append(typed)
             if name in VALUED.split() and not equals:

@@ -29,8 +29,7 @@ from src.runtime.describe import (
     print_end,
     warn_on_failure,
 )
-from src.runtime.files import write_atomically
-from src.runtime.project import ConfigError
+from src.runtime.project import ConfigError, write_atomically
 from src.runtime.resume import is_folder_to_continue
 from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
 

@@ -24,8 +24,7 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from src.runtime.files import read_json, write_json
-from src.runtime.project import ConfigError, register_resolver
+from src.runtime.project import ConfigError, read_json, register_resolver, write_json
 
 RECORD = "run.json"
 CLAIM = ".claim"

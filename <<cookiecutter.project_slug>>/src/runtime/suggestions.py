@@ -19,14 +19,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime.overrides import (
-    SHORT_GROUPS,
-    choice_hint,
-    choices_by_group,
-    compose,
-    did_you_mean,
-    groups_of_command,
-)
+from src.runtime import overrides
+from src.runtime.overrides import choice_hint, compose, did_you_mean
 from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
 
 # Where a target may be that was written without its package, or with the wrong one.
@@ -114,13 +108,11 @@ def _place_in_own_code(error: BaseException) -> str:
 def _explain_missing(path: str, missing: str) -> str:
     """Return the nearest target, where the module `missing`, a beginning of `path`, is none."""
     package, _, name = missing.rpartition(".")
-    if not package:
-        inner, modules, reason = [], PACKAGES, f"no module {name}."
-    else:
-        parent, reason = import_module(package), f"{package} has no {name}."
-        inner = [found.name for found in pkgutil.iter_modules(getattr(parent, "__path__", []))]
-        modules = [f"{package}.{module}" for module in inner if package.startswith("src.")]
-    for module in modules:
+    parent = import_module(package) if package else None
+    inner = [found.name for found in pkgutil.iter_modules(getattr(parent, "__path__", []))]
+    own = [f"{package}.{module}" for module in inner if package.startswith("src.")]
+    reason = f"{package} has no {name}." if package else f"no module {name}."
+    for module in own if package else PACKAGES:
         candidate = f"{module}.{path.rpartition('.')[2]}"
         with suppress(Exception):
             get_object(candidate)
@@ -132,7 +124,7 @@ def _explain_missing(path: str, missing: str) -> str:
 
 def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
     text, cause = str(error), error.__cause__
-    for short, full in SHORT_GROUPS.items():  # as the user has typed it
+    for short, full in overrides.SHORT_GROUPS.items():  # as the user has typed it
         text = text.replace(full, short)
     if unknown := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         return f"{unknown[1]}: there is no such key. " + _key_hint(unknown[1], config_name, argv)
@@ -140,8 +132,6 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
         return f"it has a value already. Type it without +: {present[1].replace(': ', '=')}"
     if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", text):
         return f"{several[1]} is several values. To sweep over them, type -m {several[1]}"
-    if "does not support sweep type" in text:
-        return "interval(...) needs a search=NAME. Without one, type choice(...) or range(...)"
     if merged := re.search(r"Error merging override ([^=]+)(.*)", text):
         node = OmegaConf.select(compose(config_name), merged[1])
         if isinstance(node, DictConfig):
@@ -153,8 +143,7 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
         return f"{text.partition(chr(10))[0].rstrip('.')}. Choices: {', '.join(choices)}"
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
-        hint = f'Quote a value that has special characters: "{key}={quoted(value)}"'
-        return f"{error.override} cannot be read. {hint}"
+        return f'{error.override} cannot be read. Quote the value: "{key}={quoted(value)}"'
     return textwrap.shorten(f"{text} {cause or ''}", 300)
 
 
@@ -167,7 +156,10 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
         cfg = compose(config_name, *(o for o in argv if o != typed and not o.startswith("-")))
     except (HydraException, ConfigError):  # there are other mistakes, or it is a sweep
         cfg = compose(config_name)
-    keys, groups = list(_all_keys(OmegaConf.to_container(cfg))), groups_of_command(config_name)
+    keys, groups = (
+        list(_all_keys(OmegaConf.to_container(cfg))),
+        overrides.groups_of_command(config_name),
+    )
     parent, _, name = key.rpartition(".")
     ends = [form.format(other) for other in keys if other.endswith(f".{key}")]
     is_word = len(key) > 3 and not parent and not ends
@@ -185,8 +177,7 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
         if f".{other}".endswith(f".{parent}"):
             return _node_hint(other, OmegaConf.select(cfg, other), name, value)
     near = [other for other in keys if other.startswith(key)]
-    near += difflib.get_close_matches(key, keys, 1, 0.75)
-    if near:
+    if near := near or difflib.get_close_matches(key, keys, 1, 0.75):
         return f"Did you mean {form.format(near[0])}?"
     return f"To see all: python src/{config_name}.py --cfg job"
 
@@ -195,7 +186,11 @@ def _node_hint(key: str, node: Any, name: str, value: str) -> str:
     """Return what to type in place of `KEY.NAME=VALUE`, where the node does not have that name."""
     if not isinstance(node, DictConfig):
         group = key.replace(".", "/")
-        advice = f"Type {choice_hint(group)}" if group in choices_by_group() else "It has no keys"
+        advice = (
+            f"Type {choice_hint(group)}"
+            if group in overrides.choices_by_group()
+            else "It has no keys"
+        )
         return f"{key} is {node}. {advice}"
     target, accepted = str(node.get("_target_", key)), [str(other) for other in node]
     near = did_you_mean(name, accepted, f"{key}.{{}}={value}").strip()

@@ -21,9 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import report
-from src.runtime.files import read_json, write_json
 from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import ConfigError, command, register_resolver
+from src.runtime.project import ConfigError, command, read_json, register_resolver, write_json
 from src.runtime.run_folder import Claim, RunIsActive, read_run
 
 log = logging.getLogger(__name__)
