@@ -53,7 +53,7 @@ RIGHT = {
     "numbers": {"dropout": 1, "size": 4, "steps": None, "share": "0.5", "flag": 0},
     "a number in quotes": {"size": "4", "dropout": "1e-3"},
     "text where the default is text": {"auto": "all"},
-    "an annotation that cannot be resolved": {"_target_": "owner.Later", "size": "text"},
+    "an annotation that cannot be resolved": {"_target_": "owner.Later", "width": "text"},
     "a number for text": {"name": 3, "pair": [1, 2]},
     "a node for a number": {"size": {"_target_": "math.floor", "_args_": [3.5]}},
     "a value that the datamodule fills in": {"width": "???"},

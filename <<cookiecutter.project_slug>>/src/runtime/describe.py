@@ -24,7 +24,7 @@ from torch.nn.parameter import UninitializedParameter
 from src.runtime.build import Objects
 from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
-from src.runtime.loggers import tracker_commands
+from src.runtime.loggers import Journal, tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import PROJECT_ROOT, command, quoted
 from src.runtime.run_folder import checkpoints_of
@@ -75,13 +75,14 @@ class RunObserver(Callback):
         copies = f"{trainer.world_size} processes x {trainer.accumulate_grad_batches} accumulated"
         device = trainer.strategy.root_device
         is_cuda = device.type == "cuda"
+        trackers = [type(lg).__name__ for lg in trainer.loggers if not isinstance(lg, Journal)]
         lines = {
             "model": f"{type(model).__name__}, {trainable:,} trainable parameters",
             "data": ", ".join([type(trainer.datamodule or model).__name__, *sizes]),
             "batch size": f"{batch_size} x {copies}",
             "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
             "folder": str(self.run_dir),
-            "tracker": ", ".join(type(logger).__name__ for logger in trainer.loggers),
+            "tracker": ", ".join(trackers) or "none",
         }
         log.info("\n".join(f"{key + ':':<12} {value}" for key, value in lines.items()))
 

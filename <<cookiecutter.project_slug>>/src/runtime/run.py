@@ -121,6 +121,7 @@ def _quiet_libraries() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()  # its own, beside the root's
         logger.setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resume
     # Lightning 2.6 asks torch 2.15 in a way that this no longer likes.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 

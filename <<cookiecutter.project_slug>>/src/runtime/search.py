@@ -10,9 +10,8 @@ Hydra imports this module at each start; Optuna is imported when a search begins
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 CLAIM = ".trial"  # in a trial's folder: the process that runs it and tells Optuna the result
 RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new database
 MOST_FAILURES = 3  # in a row
-MOST_BEST = 5  # trials of a Pareto front that are printed
 NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=", "callbacks.optuna")
 INSTALL = 'uv pip install -e ".[optuna]"   (without uv: pip install -e ".[optuna]")'
 
@@ -47,21 +45,15 @@ ClaimedTrial = tuple[Any, Claim]  # Optuna's Trial; a FrozenTrial if another pro
 current_trial: "Trial | None" = None  # the one that runs in this process, for its callback
 
 
-@dataclass
 class Search(Sweeper):
     """Run trials until the study has `n_trials` that were completed or pruned, in all processes.
 
     `configs/hydra/sweeper/optuna.yaml` explains the keys; workers share the sweep's folder.
     """
 
-    study_name: str
-    storage: str
-    n_trials: int
-    n_jobs: int
-    directions: Sequence[str]
-    sampler: Mapping[str, Any]
-    pruner: Mapping[str, Any]
-    params: Mapping[str, str]
+    def __init__(self, study_name: str, n_trials: int, n_jobs: int, **settings: Any) -> None:
+        self.study_name, self.n_trials, self.n_jobs = study_name, n_trials, n_jobs
+        self.settings = settings
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -82,19 +74,24 @@ class Search(Sweeper):
             ConfigError: if it cannot run, does not fit the study, or its trials fail.
             hydra.errors.HydraException: if one of the choices cannot be composed.
         """
-        listed = [f"{key}={value}" for key, value in self.params.items()]
+        listed = [f"{key}={value}" for key, value in self.settings["params"].items()]
         given = self.parser.parse_overrides([*listed, *arguments])
         by_key = {override.get_key_element(): override for override in given}  # typed ones win
         self.searched = {key: o for key, o in by_key.items() if o.is_sweep_override()}
         self.fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
-        self.check()
+        directions = list(self.settings["directions"])
+        if not self.searched:
+            raise ConfigError("nothing to search: hydra.sweeper.params is empty")
+        if len(self.metrics) != len(directions):
+            given = f"optimized_metric={self.metrics}, hydra.sweeper.directions={directions}"
+            raise ConfigError(f"a search needs a direction for each metric: {given}")
         try:
             import optuna
         except ModuleNotFoundError as error:
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {INSTALL}") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.states = optuna.trial.TrialState
-        self.study = self.open_study()
+        self.study = self.open_study(directions)
         left = f"{self.count_left()} of {self.n_trials} trials left"
         print(f"Search {self.study_name}: {left}", flush=True)
         if len(self.metrics) > 1:
@@ -107,18 +104,7 @@ class Search(Sweeper):
                 raise ConfigError(f"the search ends: {failures} trials in a row failed, see above")
         self.print_best()
 
-    def check(self) -> None:
-        """Refuse a search that cannot run, or a choice in it, before anything is stored."""
-        if not self.searched:
-            raise ConfigError("nothing to search: hydra.sweeper.params is empty")
-        if len(self.metrics) != len(self.directions):
-            given = f"optimized_metric={self.metrics}, hydra.sweeper.directions={self.directions}"
-            raise ConfigError(f"a search needs a direction for each metric: {given}")
-        choices = [o for o in self.searched.items() if o[1].is_choice_sweep()]
-        drawn = [f"{key}={value}" for key, o in choices for value in o.sweep_string_iterator()]
-        self.validate_batch_is_legal([self.fixed, *([*self.fixed, choice] for choice in drawn)])
-
-    def open_study(self) -> "Study":
+    def open_study(self, directions: list[str]) -> "Study":
         """Return the study, created if it is new; warn if it began with other overrides.
 
         Raises:
@@ -127,22 +113,23 @@ class Search(Sweeper):
         from optuna import create_study
         from optuna.exceptions import DuplicatedStudyError
 
-        settings: dict[str, Any] = {
+        sampler = dict(self.settings["sampler"])
+        arguments: dict[str, Any] = {
             "study_name": self.study_name,
-            "storage": open_database(self.storage),
-            "directions": list(self.directions),
-            "pruner": instantiate(self.pruner),
+            "storage": open_database(self.settings["storage"]),
+            "directions": directions,
+            "pruner": instantiate(self.settings["pruner"]),
         }
         overrides = [*comparable(self.fixed), f"optimized_metric={','.join(self.metrics)}"]
         try:
-            study = create_study(**settings, sampler=instantiate(self.sampler))
+            study = create_study(**arguments)
             study.set_user_attr("overrides", overrides)
-            return study
         except DuplicatedStudyError:  # with the seed, each process would draw the same trials
-            unseeded = {key: value for key, value in self.sampler.items() if key != "seed"}
-        study = create_study(**settings, sampler=instantiate(unseeded), load_if_exists=True)
+            study = create_study(**arguments, load_if_exists=True)
+            sampler.pop("seed", None)
+        study.sampler = instantiate(sampler)
         known = [direction.name.lower() for direction in study.directions]
-        if known != settings["directions"]:
+        if known != directions:
             raise ConfigError(f"the study has directions {known}. {self.advice}")
         if changed := set(study.user_attrs.get("overrides", overrides)) ^ set(overrides):
             names = " ".join(sorted(changed))
@@ -153,10 +140,6 @@ class Search(Sweeper):
         """Return how many trials are neither completed nor pruned yet."""
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
-
-    def next_trial(self) -> ClaimedTrial | None:
-        """Claim a trial to run: an abandoned one, else a new one; None at the end."""
-        return self.claim_abandoned() or self.begin_trial()
 
     def claim_abandoned(self) -> ClaimedTrial | None:
         """Claim a trial whose process has ended without a result, if there is one."""
@@ -174,12 +157,14 @@ class Search(Sweeper):
                 claim.release()
         return None
 
-    def begin_trial(self) -> ClaimedTrial | None:
-        """Begin and claim a new trial; None if enough of them have begun.
+    def next_trial(self) -> ClaimedTrial | None:
+        """Claim an abandoned trial, else begin a new one; None if enough of them have begun.
 
         Raises:
             ConfigError: if a parameter had other choices before.
         """
+        if abandoned := self.claim_abandoned():
+            return abandoned
         running = self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,))
         alive = sum(is_alive(self.folder / str(trial.number)) for trial in running)
         if alive >= self.count_left():
@@ -200,10 +185,7 @@ class Search(Sweeper):
         first, _ = batch[0]
         can_prune = len(self.metrics) == self.n_jobs == 1 and hasattr(first, "should_prune")
         current_trial = first if can_prune else None
-        jobs = [
-            [*trial.user_attrs["overrides"], f"hydra.sweep.subdir={trial.number}"]
-            for trial, _ in batch
-        ]
+        jobs = [[*t.user_attrs["overrides"], f"hydra.sweep.subdir={t.number}"] for t, _ in batch]
         results = self.launch(jobs, initial_job_idx=first.number)
         current_trial = None
         return [self.tell(*claimed, result) for claimed, result in zip(batch, results, strict=True)]
@@ -230,7 +212,7 @@ class Search(Sweeper):
 
     def print_best(self) -> None:
         """Print the best trials, each with the command that trains with its parameters."""
-        for trial in self.study.best_trials[:MOST_BEST]:
+        for trial in self.study.best_trials[:5]:
             values = zip(self.metrics, trial.values or (), strict=True)
             print(f"Best trial {trial.number}:", *(f"{name}={value:.5g}" for name, value in values))
             overrides = trial.user_attrs["overrides"]

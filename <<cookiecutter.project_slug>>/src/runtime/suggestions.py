@@ -99,7 +99,7 @@ def argument_hint(key: str, name: str, target: str, accepted: Sequence[str]) -> 
 
 def _place_in_own_code(error: BaseException) -> str:
     """Return where in the owner's code an error arose, for the end of a message; or nothing."""
-    own = rf'"{re.escape(str(PROJECT_ROOT))}.(src.(?!runtime)\w+\W.+)", line (\d+)'
+    own = rf'"{re.escape(str(PROJECT_ROOT))}.(src.(?!runtime)\w+[/\\].+)", line (\d+)'
     places = re.findall(own, "".join(traceback.format_tb(error.__traceback__)))
     hint = "HYDRA_FULL_ERROR=1 shows the traceback"
     return f" ({places[-1][0]}:{places[-1][1]}; {hint})" if places else ""
@@ -156,10 +156,8 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
         cfg = compose(config_name, *(o for o in argv if o != typed and not o.startswith("-")))
     except (HydraException, ConfigError):  # there are other mistakes, or it is a sweep
         cfg = compose(config_name)
-    keys, groups = (
-        list(_all_keys(OmegaConf.to_container(cfg))),
-        overrides.groups_of_command(config_name),
-    )
+    keys = list(_all_keys(OmegaConf.to_container(cfg)))
+    groups = overrides.groups_of_command(config_name)
     parent, _, name = key.rpartition(".")
     ends = [form.format(other) for other in keys if other.endswith(f".{key}")]
     is_word = len(key) > 3 and not parent and not ends
