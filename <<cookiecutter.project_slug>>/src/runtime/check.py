@@ -148,7 +148,7 @@ def explain_wrong_base(found: Any, base: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__} is no {base.__name__} of lightning.pytorch"
 
 
-def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Yield each node with a `_target_`, with its dotted key; none below `_recursive_: false`."""
     parts = [part for part in PARTS if OmegaConf.is_config(cfg.get(part))]
     nodes = [(part, OmegaConf.to_container(cfg[part], resolve=True)) for part in parts]

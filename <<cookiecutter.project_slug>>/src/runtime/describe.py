@@ -78,7 +78,9 @@ class RunObserver(Callback):
         trackers = [type(lg).__name__ for lg in trainer.loggers if not isinstance(lg, Journal)]
         lines = {
             "model": f"{type(model).__name__}, {trainable:,} trainable parameters",
-            "data": ", ".join([type(trainer.datamodule or model).__name__, *sizes]),
+            "data": ", ".join(
+                [type(getattr(trainer, "datamodule", None) or model).__name__, *sizes]
+            ),
             "batch size": f"{batch_size} x {copies}",
             "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
             "folder": str(self.run_dir),

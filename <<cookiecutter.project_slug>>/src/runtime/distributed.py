@@ -15,9 +15,9 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from src.runtime.project import ConfigError, quoted
+from src.runtime.project import ConfigError, as_typed, quoted
 from src.runtime.run_folder import read_run
 from src.runtime.signals import Interrupted
 
@@ -103,9 +103,7 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
     """
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
-    overrides = [
-        o for o in OmegaConf.to_container(hydra.overrides.task) if not o.startswith("sweep_name=")
-    ]
+    overrides = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
     script = Path(sys.argv[0]).resolve()
     command = [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted(run_dir)}"]
     environment = {
@@ -113,7 +111,7 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
         for name, value in os.environ.items()
         if not name.startswith(LAUNCHER_VARIABLES) and name not in RANK_VARIABLES
     }
-    process = subprocess.Popen(command, env=environment, cwd=hydra.runtime.cwd)
+    process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
     try:
         code = process.wait()
     except (Interrupted, KeyboardInterrupt):

@@ -135,7 +135,7 @@ class LastCheckpoint(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(is_due, all=False)
 
     def _save(self, trainer: Trainer, between_epochs: bool) -> None:
-        if not trainer.fast_dev_run:
+        if not getattr(trainer, "fast_dev_run", False):
             self._is_between_epochs = between_epochs
             trainer.save_checkpoint(self.path)
             self._is_between_epochs = False

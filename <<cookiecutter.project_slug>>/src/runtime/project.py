@@ -72,6 +72,12 @@ def prepare_environment() -> None:
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore")
 
 
+def as_typed(overrides: Any) -> list[str]:
+    """Return the overrides that Hydra recorded as they were typed, interpolations included."""
+    content: Any = OmegaConf.to_container(overrides)
+    return list(content)
+
+
 def quoted(value: str | Path) -> str:
     """Return a text as Hydra's command line reads it back, whatever characters it holds."""
     if re.fullmatch(r"/[\w./@+-]+", str(value)):  # an ordinary path

@@ -29,7 +29,7 @@ from src.runtime.describe import (
     print_end,
     warn_on_failure,
 )
-from src.runtime.project import ConfigError, write_atomically
+from src.runtime.project import ConfigError, as_typed, write_atomically
 from src.runtime.resume import is_folder_to_continue
 from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
 
@@ -161,7 +161,7 @@ def _claim(run: Run) -> Claim:
         )
     claim = Claim.acquire(run.dir)
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    overrides = OmegaConf.to_container(hydra.overrides.task) if hydra else []
+    overrides = as_typed(hydra.overrides.task) if hydra else []
     kept = {"started": now(), "metrics": {}, "best_checkpoint": None} | former
     own = {
         "status": "running",

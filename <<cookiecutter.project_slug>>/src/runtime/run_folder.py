@@ -226,7 +226,8 @@ def new_run_id(log_dir: str = "", task_name: str = "") -> str:
 def current_run_dir(log_dir: str, task_name: str) -> str:
     """Return the folder that Hydra made for this run; outside of Hydra, the path of a new one."""
     if HydraConfig.initialized():
-        folder = OmegaConf.select(HydraConfig.instance().cfg, "hydra.runtime.output_dir")
+        cfg: Any = HydraConfig.instance().cfg
+        folder = OmegaConf.select(cfg, "hydra.runtime.output_dir")
         if folder is not None:
             return str(folder)
     return str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))

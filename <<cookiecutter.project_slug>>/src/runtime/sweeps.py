@@ -22,7 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import report
 from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import ConfigError, command, read_json, register_resolver, write_json
+from src.runtime.project import (
+    ConfigError,
+    as_typed,
+    command,
+    read_json,
+    register_resolver,
+    write_json,
+)
 from src.runtime.run_folder import Claim, RunIsActive, read_run
 
 log = logging.getLogger(__name__)
@@ -73,9 +80,8 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
 
 def comparable(overrides: Any) -> list[str]:
     """Return what decides whether two jobs are the same: sorted overrides, as they were typed."""
-    if OmegaConf.is_list(overrides):
-        overrides = OmegaConf.to_container(overrides)  # which resolves no `${...}`
-    return sorted(override for override in overrides if not override.startswith(IGNORED))
+    typed = as_typed(overrides) if OmegaConf.is_list(overrides) else overrides
+    return sorted(override for override in typed if not override.startswith(IGNORED))
 
 
 def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
