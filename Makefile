@@ -6,7 +6,7 @@ RUN = $(WITH_UV) uv run --quiet
 DEMO = demo/my_ml_project
 IN_DEMO = cd $(DEMO) && $(WITH_UV)
 PYTHON_OF_DEMO = PROJECT=$(abspath $(DEMO)) $(WITH_UV) $(DEMO)/.venv/bin/python
-MACHINERY = $(PYTHON_OF_DEMO) -m pytest tests/machinery
+MACHINERY = $(PYTHON_OF_DEMO) -m pytest $(CURDIR)/tests/machinery
 ACCELERATOR ?= cpu
 
 .PHONY: demo bake test extras machinery slow faults check fix bench next lowest clean
