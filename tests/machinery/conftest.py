@@ -4,11 +4,13 @@
 `command("logger=csv")` runs a command line in this process; both write below `tmp_path`.
 """
 
+import atexit
 import contextlib
 import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +19,12 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(os.environ["PROJECT"]).resolve()
+if "PYTEST_XDIST_WORKER" in os.environ:  # some tests add files to configs/: a copy for each worker
+    copied = Path(tempfile.mkdtemp(prefix="bake-")) / PROJECT.name
+    left_out = shutil.ignore_patterns(".venv", ".git", "logs", "data", "__pycache__")
+    PROJECT = Path(shutil.copytree(PROJECT, copied, ignore=left_out))
+    os.environ["PROJECT"] = str(PROJECT)
+    atexit.register(shutil.rmtree, copied.parent, ignore_errors=True)
 sys.path.insert(0, str(PROJECT))
 os.chdir(PROJECT)
 
