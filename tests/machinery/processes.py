@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ def start(log_dir: Path, *arguments: str, command: tuple[str, ...] = TRAIN) -> A
             cwd=PROJECT,
             stdout=output,
             stderr=output,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
 

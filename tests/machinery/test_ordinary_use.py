@@ -191,7 +191,7 @@ class Numbers(Callback):
 
 def test_a_resume_with_averaged_weights_is_exact(compose_train: Compose) -> None:
     def run(stop_at: int | None, *typed: str) -> Any:
-        cfg = compose_train("trainer.max_epochs=4", "seed=1", "callbacks=last_checkpoint", *typed)
+        cfg = compose_train("trainer.max_epochs=4", "seed=1", "callbacks=model_checkpoint", *typed)
         with open_dict(cfg):
             cfg.callbacks.numbers = {"_target_": f"{__name__}.Numbers", "stop_at": stop_at}
             cfg.callbacks.average = {

@@ -14,12 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
-from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, instantiate
+from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, find_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning")
@@ -178,8 +177,8 @@ def _is_trusted(target: Any) -> bool:
     if not _is_inside(target, (*PACKAGES, *OWN_PACKAGES)):  # before anything is imported
         return False
     try:
-        found = get_object(target)
-        bases = tuple(get_object(base) for base in BASES if find_spec(base.partition(".")[0]))
+        found = find_object(target)
+        bases = tuple(find_object(base) for base in BASES if find_spec(base.partition(".")[0]))
     except Exception:  # whatever the import of a module raises
         return False
     # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.

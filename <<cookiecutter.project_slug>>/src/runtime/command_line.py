@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -134,6 +135,8 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
 
 def print_help(config_name: str, docstring: str) -> None:
     """Print the docstring of a verb, and the groups of its configuration with their choices."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
     for name, choices in overrides.groups_of_command(config_name).items():
         print(f"  {name + '=':<18} {', '.join(choices)}")

@@ -59,8 +59,8 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
         return list(argv)
     if is_child():
         _end_with_parent()
-        return list(argv)  # Lightning added what is needed
-    return [*argv, "hydra.output_subdir=null", "hydra.job.name=rank"]
+        return [*argv, "hydra/job_logging=stdout"]  # Lightning added the rest
+    return [*argv, "hydra/job_logging=stdout", "hydra.output_subdir=null"]
 
 
 def quiet_other_ranks() -> None:

@@ -1,6 +1,7 @@
 """What all of the runtime builds on: paths, environment, small files, the versions of Hydra."""
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -54,6 +55,19 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     usual = "none" if node.get("_recursive_") is False else "all"
     convert = node.get("_convert_", usual)
     return hydra.utils.instantiate(node, _convert_=convert, **INSTANTIATE_ARGUMENTS, **kwargs)
+
+
+def find_object(path: str) -> Any:
+    """Return the object at a dotted path, importing its module.
+
+    Raises:
+        Exception: whatever Hydra or the module raises; Hydra's log of it is left out.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        return hydra.utils.get_object(path)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def prepare_environment() -> None:

@@ -50,7 +50,8 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
             f"{run_dir} is running: process {owner['pid']} on {owner['host']}, last seen "
             f"{owner['seconds']:.0f} seconds ago"
         )
-    recorded = [override for override in record["overrides"] if _key(override) not in given]
+    typed = {_key(argument) for argument in argv}
+    recorded = [override for override in record["overrides"] if _key(override) not in typed]
     folder = quoted(run_dir)
     return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
 

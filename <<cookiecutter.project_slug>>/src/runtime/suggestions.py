@@ -15,13 +15,12 @@ from importlib import import_module
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import overrides
 from src.runtime.overrides import choice_hint, compose, did_you_mean
-from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
+from src.runtime.project import PROJECT_ROOT, ConfigError, find_object, quoted
 
 # Where a target may be that was written without its package, or with the wrong one.
 PACKAGES = (
@@ -66,7 +65,7 @@ def find_target(path: str) -> Any:
         ConfigError: if there is none, with the nearest one, or its module cannot be imported.
     """
     try:
-        return get_object(path)
+        return find_object(path)
     except Exception as error:  # also what its module raises
         cause = error.__cause__ or error
         missing = getattr(cause, "name", None)
@@ -115,7 +114,7 @@ def _explain_missing(path: str, missing: str) -> str:
     for module in own if package else PACKAGES:
         candidate = f"{module}.{path.rpartition('.')[2]}"
         with suppress(Exception):
-            get_object(candidate)
+            find_object(candidate)
             return f"{reason} Did you mean {candidate}?"
     if not package:
         return f"{reason} Is it installed?"
