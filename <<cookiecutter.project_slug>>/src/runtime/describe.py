@@ -168,11 +168,12 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         lines["resume"] = command("src/train.py", f"ckpt_path={quoted(run_dir)}")
     elif has_checkpoint:
         lines["evaluate"] = command("src/eval.py", f"ckpt_path={quoted(run_dir)}")
-    if trackers := tracker_commands(objects["loggers"], run_dir):
-        lines["tracker"] = "\n           ".join(trackers)
     in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    if not in_sweep and (upload := wait_for_upload(run_dir, float(patience or 0))):
+    upload = "" if in_sweep else wait_for_upload(run_dir, float(patience or 0))
+    if trackers := tracker_commands(objects["loggers"], run_dir):
+        lines["tracker"] = "\n           ".join(trackers)
+    if upload:
         lines["mlflow"] = upload
     print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
 
