@@ -20,11 +20,12 @@ import pytest
 
 PROJECT = Path(os.environ["PROJECT"]).resolve()
 if "PYTEST_XDIST_WORKER" in os.environ:  # some tests add files to configs/: a copy for each worker
-    copied = Path(tempfile.mkdtemp(prefix="bake-")) / PROJECT.name
-    left_out = shutil.ignore_patterns(".venv", ".git", "logs", "data", "__pycache__")
-    PROJECT = Path(shutil.copytree(PROJECT, copied, ignore=left_out))
+    copied = Path(tempfile.mkdtemp(prefix="bake-"))
+    for name in ("configs", "hydra_plugins", "src", "tests"):
+        shutil.copytree(PROJECT / name, copied / name)
+    PROJECT = copied
     os.environ["PROJECT"] = str(PROJECT)
-    atexit.register(shutil.rmtree, copied.parent, ignore_errors=True)
+    atexit.register(shutil.rmtree, copied, ignore_errors=True)
 sys.path.insert(0, str(PROJECT))
 os.chdir(PROJECT)
 
