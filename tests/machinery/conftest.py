@@ -23,6 +23,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # some tests add files to configs/: a c
     copied = Path(tempfile.mkdtemp(prefix="bake-"))
     for name in ("configs", "hydra_plugins", "src", "tests"):
         shutil.copytree(PROJECT / name, copied / name)
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(PROJECT / name, copied)
     PROJECT = copied
     os.environ["PROJECT"] = str(PROJECT)
     atexit.register(shutil.rmtree, copied, ignore_errors=True)
