@@ -206,7 +206,8 @@ def test_a_resume_with_averaged_weights_is_exact(compose_train: Compose) -> None
     for stop_at in (1, 2, 3):
         with pytest.raises(Stop):
             run(stop_at)
-        folder = max(Path(compose_train().paths.log_dir, "train", "runs").iterdir())
+        runs = Path(compose_train().paths.log_dir, "train", "runs").iterdir()
+        folder = max(runs, key=lambda path: (path / "run.json").stat().st_mtime_ns)
         run(None, f"ckpt_path='{folder}'")
         assert Numbers.found == whole[-len(Numbers.found) :]
 
