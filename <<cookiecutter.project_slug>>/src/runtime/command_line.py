@@ -17,15 +17,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src.runtime import check, distributed, overrides, run_folder, signals, suggestions, sweeps
 from src.runtime.overrides import compose
-from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, ConfigError, prepare_environment
+from src.runtime.project import (
+    CONFIGS,
+    MAIN_ARGUMENTS,
+    ConfigError,
+    is_sweep_job,
+    prepare_environment,
+)
 from src.runtime.sweeps import optimized_value as optimized_metric
 
 __all__ = ["compose", "optimized_metric", "state", "verb"]
@@ -84,7 +88,7 @@ class Job:
             if self.shows_traceback or not _is_mistake(error, state.training_started):
                 raise
             text = suggestions.explain(error, self.config_name)
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
+            if not is_sweep_job():
                 sys.exit(f"Error: {text}")
             log.error("%s", text)
             raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended

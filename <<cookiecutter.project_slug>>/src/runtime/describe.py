@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +24,7 @@ from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import Journal, tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import PROJECT_ROOT, command, quoted
+from src.runtime.project import PROJECT_ROOT, command, is_sweep_job, quoted
 from src.runtime.run_folder import checkpoints_of
 
 log = logging.getLogger(__name__)
@@ -168,9 +166,8 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         lines["resume"] = command("src/train.py", f"ckpt_path={quoted(run_dir)}")
     elif has_checkpoint:
         lines["evaluate"] = command("src/eval.py", f"ckpt_path={quoted(run_dir)}")
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    upload = "" if in_sweep else wait_for_upload(run_dir, float(patience or 0))
+    upload = "" if is_sweep_job() else wait_for_upload(run_dir, float(patience or 0))
     if trackers := tracker_commands(objects["loggers"], run_dir):
         lines["tracker"] = "\n           ".join(trackers)
     if upload:

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.runtime.project import ConfigError, as_typed, quoted
+from src.runtime.project import ConfigError, as_typed, is_sweep_job, quoted
 from src.runtime.run_folder import read_run
 from src.runtime.signals import Interrupted
 
@@ -80,7 +79,7 @@ def needs_own_command(cfg: DictConfig) -> bool:
 
     Lightning starts them by repeating the command line: in a sweep, the whole sweep.
     """
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not is_sweep_job():
         return False
     keys = ("accelerator", "devices", "strategy", "num_nodes")
     devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}

@@ -20,7 +20,7 @@ from PIL import Image  # installed with matplotlib
 from src.runtime.loggers import FolderLogger, append, row_as_line
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, store_of
 from src.runtime.mlflow_upload import request_upload
-from src.runtime.project import read_json, write_json
+from src.runtime.project import as_typed, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def default_run_name(run_dir: Path) -> str:
     hydra = HydraConfig.get()
     if run_dir.parent.parent.name != "multiruns":
         return f"{hydra.runtime.choices.get('experiment') or ''} {run_dir.name}".strip()
-    varied = [override for override in hydra.overrides.task if override not in sys.argv]
+    varied = [override for override in as_typed(hydra.overrides.task) if override not in sys.argv]
     return " ".join(varied) or run_dir.name
 
 

@@ -9,12 +9,12 @@ import sys
 from time import monotonic
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich import get_console
 from rich.file_proxy import FileProxy
+
+from src.runtime.project import is_sweep_job
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class ProgressBar(RichProgressBar):
     """
 
     def __init__(self) -> None:
-        is_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        is_sweep = is_sweep_job()
         is_shown = sys.stdout.isatty() and not is_sweep
         super().__init__(refresh_rate=DRAWINGS_PER_SECOND if is_shown else 0)
         self._metrics: dict[str, Any] = {}

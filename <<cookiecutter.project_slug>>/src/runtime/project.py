@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 import hydra.utils
 import omegaconf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from packaging.version import Version
 
@@ -84,6 +86,11 @@ def prepare_environment() -> None:
         register_resolver(name, resolver, replace=True)
     # The launchers' keys are checked against their schema, which is what we want.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/.*' is validated against ConfigStore")
+
+
+def is_sweep_job() -> bool:
+    """Return whether this process runs a job of a sweep, as opposed to a single run."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def as_typed(overrides: Any) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import report
@@ -26,6 +25,7 @@ from src.runtime.project import (
     ConfigError,
     as_typed,
     command,
+    is_sweep_job,
     read_json,
     register_resolver,
     write_json,
@@ -90,7 +90,7 @@ def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
     Raises:
         ConfigError: if the metric to optimize was not recorded then.
     """
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not is_sweep_job():
         return False, None
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     record = read_run(run_dir) or {}
