@@ -15,6 +15,7 @@ from lightning.pytorch import (
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.check import explain_wrong_base
@@ -67,14 +68,8 @@ def build(cfg: DictConfig, callbacks: list[Callback], claim: Claim | None = None
     loggers = _build_group(cfg, "logger", Logger)
     trainer = _build_trainer(cfg, callbacks, loggers)
     _use_plain_checkpoints(trainer, plain_config(cfg), claim)
-    return Objects(
-        cfg=cfg,
-        datamodule=datamodule,
-        model=model,
-        callbacks=callbacks,
-        loggers=loggers,
-        trainer=trainer,
-    )
+    parts: dict[str, Any] = {"callbacks": callbacks, "loggers": loggers, "trainer": trainer}
+    return Objects(cfg=cfg, datamodule=datamodule, model=model, **parts)
 
 
 def fill_from_datamodule(cfg: DictConfig, datamodule: LightningDataModule | None) -> DictConfig:
@@ -106,19 +101,11 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
 
     So no secret of the environment reaches a checkpoint or a tracker.
     """
-    escaped = _escape_environment(OmegaConf.to_container(cfg))
-    node = OmegaConf.create(escaped)
-    resolved = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
-
-
-def _escape_environment(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _escape_environment(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_escape_environment(value) for value in node]
-    return node.replace("${oc.env:", "\\${oc.env:") if isinstance(node, str) else node
+    escaped = apply_to_collection(
+        OmegaConf.to_container(cfg), str, lambda text: text.replace("${oc.env:", "\\${oc.env:")
+    )
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(escaped), resolve=True)
+    return resolved
 
 
 def _built(node: Any, key: str, base: type) -> Any:
@@ -149,12 +136,9 @@ def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Log
     """Build the trainer; what its own arguments switch off is removed from both lists."""
     settings = dict(cfg.trainer)
     is_barebones = settings.get("barebones")
-    further = settings.pop("callbacks", None)
-    if further is not None:  # as in Lightning: a list in place of the group's
-        nodes = [_built(node, "trainer.callbacks", Callback) for node in further]
-        callbacks[:-1] = nodes
-    if settings.pop("logger", True) is False:
-        loggers.clear()
+    for group in settings.keys() & {"callbacks", "logger"}:
+        settings.pop(group)
+        log.warning("trainer.%s is ignored. Type %s=none, or the names of files", group, group)
     for switch, kind in SWITCHES.items():
         if is_barebones or settings.get(switch) is False:
             callbacks[:] = [c for c in callbacks if not isinstance(c, kind)]
@@ -174,9 +158,6 @@ def _use_plain_checkpoints(trainer: Trainer, config: dict[str, Any], claim: Clai
     plain = PlainCheckpointIO(config, claim)
     with suppress(NotImplementedError, TypeError):  # strategies that write a format of their own
         current = trainer.strategy.checkpoint_io
-        is_wrapper = hasattr(current, "checkpoint_io")  # around Lightning's own, no other
-        if is_wrapper:
-            name = type(current).__name__
-            log.warning("%s is left out: it would not store the configuration", name)
-        if is_wrapper or type(current) is TorchCheckpointIO:
+        # Lightning's own, also inside of a wrapper such as AsyncCheckpointIO; else the user's.
+        if type(current) is TorchCheckpointIO or hasattr(current, "checkpoint_io"):
             trainer.strategy.checkpoint_io = plain

@@ -8,7 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Generator, Sized
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from src.runtime.build import Objects
 from src.runtime.checkpoints import fit_compiled_names
@@ -59,27 +60,25 @@ class RunObserver(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what is trained, on what, and where the results go."""
         if trainer.is_global_zero:
-            warn_on_failure("summarise the run", lambda: self._log_start(trainer, pl_module))
+            with warn_on_failure("summarise the run"):
+                self._log_start(trainer, pl_module)
         if self.monitor and not trainer.enable_validation:
             log.warning("Without validation %s", advice_on_monitor(self.monitor, trainer))
 
     def _log_start(self, trainer: Trainer, model: LightningModule) -> None:
-        known = [p for p in model.parameters() if not isinstance(p, UninitializedParameter)]
-        trainable = sum(p.numel() for p in known if p.requires_grad)
+        trainable = [p for p in model.parameters() if p.requires_grad and not is_lazy(p)]
         loaders = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
         datasets = {name: getattr(loader, "dataset", None) for name, loader in loaders.items()}
-        sizes = [f"{len(d):,} {name}" for name, d in datasets.items() if hasattr(d, "__len__")]
+        sizes = [f", {len(d):,} {name}" for name, d in datasets.items() if isinstance(d, Sized)]
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
-        copies = f"{trainer.world_size} processes x {trainer.accumulate_grad_batches} accumulated"
         device = trainer.strategy.root_device
         is_cuda = device.type == "cuda"
         trackers = [type(lg).__name__ for lg in trainer.loggers if not isinstance(lg, Journal)]
         lines = {
-            "model": f"{type(model).__name__}, {trainable:,} trainable parameters",
-            "data": ", ".join(
-                [type(getattr(trainer, "datamodule", None) or model).__name__, *sizes]
-            ),
-            "batch size": f"{batch_size} x {copies}",
+            "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
+            "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),
+            "batch size": f"{batch_size} x {trainer.world_size} processes"
+            f" x {trainer.accumulate_grad_batches} accumulated",
             "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
             "folder": str(self.run_dir),
             "tracker": ", ".join(trackers) or "none",
@@ -105,35 +104,36 @@ def explain_missing_metric(error: BaseException, objects: Objects) -> str | None
 
 def describe_environment() -> dict[str, Any]:
     """Return versions, command and git commit, as `run.json` records them."""
-    packages = ("torch", "lightning", "hydra-core")
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        git = subprocess.run(commit, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):  # git is not installed, or the disk is slow
+        git = None
     return {
         "python": platform.python_version(),
-        **{package: version(package) for package in packages},
+        **{package: version(package) for package in ("torch", "lightning", "hydra-core")},
         "command": shlex.join(["python", *sys.argv]),
-        "git_commit": commit,
-        "git_dirty": bool(changes) if commit else None,
+        "git_commit": (git and git.stdout.strip()) or None,  # with -dirty behind it after changes
     }
 
 
 def best_checkpoint(trainer: Trainer) -> str | None:
     """Return the best checkpoint file of a trainer, None if no metric tells which is best."""
-    callback = _best_callback(trainer)
+    callback = _monitoring_callback(trainer)
     return callback.best_model_path if callback else None
 
 
 def best_result(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
     """Return path, metric and epoch of the best checkpoint, as `run.json` records them."""
-    callback = _best_callback(trainer)
-    if callback is None:
+    callback = _monitoring_callback(trainer)
+    if callback is None or callback.best_model_score is None:
         return {}
-    path, score = callback.best_model_path, callback.best_model_score
-    epoch = re.search(r"epoch[_=](\d+)", Path(path).name)
+    epoch = re.search(r"epoch[_=](\d+)", Path(callback.best_model_path).name)
     return {
-        "best_checkpoint": os.path.relpath(path, run_dir),
+        "best_checkpoint": os.path.relpath(callback.best_model_path, run_dir),
         "monitor": callback.monitor,
         "mode": callback.mode,
-        "best_value": None if score is None else float(score),
+        "best_value": float(callback.best_model_score),
         "best_epoch": int(epoch[1]) if epoch else None,
     }
 
@@ -146,26 +146,23 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         objects: of the run.
         record: the keys of `run.json` that its end has set.
     """
-    trainer, run_dir, status = objects["trainer"], cfg.paths.output_dir, record["status"]
-    has_checkpoint = bool(checkpoints_of(run_dir))
+    trainer, run_dir = objects["trainer"], cfg.paths.output_dir
     reason = record["error"] or ("stopped early" if trainer.should_stop else "")
-    lines = {"status": f"{status}: {reason}" if reason else status}
-    if trainer.global_step > 0:
-        lines["status"] += f", after {trainer.current_epoch} epochs"
-    if record.get("best_value") is not None:
-        lines["best"] = (
-            f"{record['monitor']} {record['best_value']:.4g} in epoch {record['best_epoch']}"
-        )
-    tested = {name: v for name, v in record["metrics"].items() if name.startswith("test")}
+    epochs = f"after {trainer.current_epoch} epochs" if trainer.global_step else ""
+    lines = {"status": ", ".join(filter(None, [record["status"], epochs, reason]))}
+    if "best_value" in record:
+        value, epoch = record["best_value"], record["best_epoch"]
+        lines["best"] = f"{record['monitor']} {value:.4g} in epoch {epoch}"
+    tested = [f"{n} {v:.4g}" for n, v in record["metrics"].items() if n.startswith("test")]
     if tested:
-        lines["test"] = ", ".join(f"{name} {value:.4g}" for name, value in tested.items())
+        lines["test"] = ", ".join(tested)
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
     lines["folder"] = run_dir
-    if has_checkpoint and status != "finished":
-        lines["resume"] = command("src/train.py", f"ckpt_path={quoted(run_dir)}")
-    elif has_checkpoint:
-        lines["evaluate"] = command("src/eval.py", f"ckpt_path={quoted(run_dir)}")
+    if checkpoints_of(run_dir):
+        is_whole = record["status"] == "finished"
+        key, script = ("evaluate", "src/eval.py") if is_whole else ("resume", "src/train.py")
+        lines[key] = command(script, f"ckpt_path={quoted(run_dir)}")
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
     upload = "" if is_sweep_job() else wait_for_upload(run_dir, float(patience or 0))
     if trackers := tracker_commands(objects["loggers"], run_dir):
@@ -175,26 +172,21 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
     print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
 
 
-def warn_on_failure(what: str, action: Callable[[], Any]) -> Any:
-    """Return what `action` returns; a failure of the runtime's own never stops a run."""
+@contextmanager
+def warn_on_failure(what: str) -> Generator[None]:
+    """Turn an exception inside the `with` into a warning: what is ours never stops a run.
+
+    Args:
+        what: what is done there, for the warning.
+    """
     try:
-        return action()
+        yield
     except Exception as error:  # any: see above
         log.warning("Could not %s: %s", what, error)
-        return None
 
 
-def _best_callback(trainer: Trainer) -> ModelCheckpoint | None:
+def _monitoring_callback(trainer: Trainer) -> ModelCheckpoint | None:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
             return callback if Path(callback.best_model_path).is_file() else None
     return None
-
-
-def _git(*arguments: str) -> str | None:
-    settings: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 5, "check": True}
-    try:
-        found = subprocess.run(["git", "-C", str(PROJECT_ROOT), *arguments], **settings)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

@@ -8,7 +8,6 @@ import subprocess
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +57,12 @@ class Run:
         self.cfg = self.objects["cfg"]
         config = plain_config(self.cfg)
         if self.claim:
-            text = OmegaConf.to_yaml(OmegaConf.create(config))
-            path = self.dir / "config.yaml"
-            warn_on_failure("write config.yaml", partial(write_atomically, path, text))
+            with warn_on_failure("write config.yaml"):
+                text = OmegaConf.to_yaml(OmegaConf.create(config))
+                write_atomically(self.dir / "config.yaml", text)
         for logger in self.objects["trainer"].loggers:
-            warn_on_failure("log the configuration", partial(logger.log_hyperparams, config))
+            with warn_on_failure("log the configuration"):
+                logger.log_hyperparams(config)
         return self.objects
 
     def can_test(self) -> bool:
@@ -76,7 +76,7 @@ class Run:
         return found
 
     def collect_metrics(self) -> None:
-        """Take over the metrics that the trainer holds."""
+        """Take over the metrics that the trainer holds, until it begins another stage."""
         if self.objects:
             self.metrics |= self.objects["trainer"].callback_metrics
 
@@ -162,8 +162,11 @@ def _claim(run: Run) -> Claim:
     claim = Claim.acquire(run.dir)
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = as_typed(hydra.overrides.task) if hydra else []
-    kept = {"started": now(), "metrics": {}, "best_checkpoint": None} | former
-    own = {
+    content = {
+        "started": now(),
+        "metrics": {},
+        "best_checkpoint": None,
+        **former,
         "status": "running",
         "task": run.cfg.task_name,
         "ended": None,
@@ -175,9 +178,9 @@ def _claim(run: Run) -> Claim:
         "monitor": run.cfg.get("monitor"),
         "mode": run.cfg.get("mode"),
         "error": None,
-        "environment": warn_on_failure("describe the environment", describe_environment),
+        "environment": describe_environment(),
     }
-    write_run(run.dir, **kept | own)
+    write_run(run.dir, **content)
     return claim
 
 
@@ -191,11 +194,14 @@ def _end(run: Run, status: str, error: str | None) -> None:
         changes |= best_result(trainer, run.dir)
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
+        outcome = "success" if status == "finished" else "failed"
         for logger in trainer.loggers:
-            outcome = "success" if status == "finished" else "failed"
-            warn_on_failure("close a tracker", partial(logger.finalize, outcome))
-    warn_on_failure("write run.json", partial(write_run, run.dir, **changes))
+            with warn_on_failure("close a tracker"):
+                logger.finalize(outcome)
+    with warn_on_failure("write run.json"):
+        write_run(run.dir, **changes)
     if objects:
-        warn_on_failure("summarise the run", partial(print_end, run.cfg, objects, changes))
+        with warn_on_failure("summarise the run"):
+            print_end(run.cfg, objects, changes)
     if signals.state.received == "SIGUSR1" and "SLURM_JOB_ID" in os.environ:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
