@@ -34,6 +34,14 @@ ELSEWHERE = {
         "printed_steps",
     ),
     r"python -m venv .*|pip install .*": ("tests/test_install.py", "pip install"),
+    r"(cp -R|perl -\wi) .*|python src/train\.py experiment=example .*": (
+        "tests/test_other_templates.py",
+        "commands(",
+    ),
+    r"python .*(write_shards|data=streaming|trainer=fsdp2|/launcher=ray|/sweeper=ax).*": (
+        "tests/test_recipes.py",
+        "run_recipe",
+    ),
     r"python src/ui\.py.*": ("tests/machinery", "src/ui.py"),
     r"python src/train\.py ckpt_path=(last|FOLDER)": ("tests/machinery", "ckpt_path=last"),
 }

@@ -16,7 +16,7 @@ from conftest import Command, Compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import Checkpoint, ModelSummary
+from lightning.pytorch.callbacks import ModelSummary
 from lightning_cases import (
     Stop,
     checkpoints,
