@@ -7,8 +7,6 @@ from lightning import LightningModule
 from torchmetrics import MaxMetric, MeanMetric
 from torchmetrics.classification.accuracy import Accuracy
 
-from src.models.components.small_net import SmallNet
-
 
 class WineLitModule(LightningModule):
     def __init__(
@@ -90,7 +88,3 @@ class WineLitModule(LightningModule):
                 },
             }
         return {"optimizer": optimizer}
-
-
-if __name__ == "__main__":
-    _ = WineLitModule(SmallNet(), None, None, None)
