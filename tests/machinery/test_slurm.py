@@ -40,11 +40,13 @@ def test_two_commands_of_one_allocation_make_two_runs(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_requeued_continues_in_its_folder(tmp_path: Path) -> None:
-    epochs = '$([ -n "$SLURM_RESTART_COUNT" ] && echo 4 || echo 1000)'
+    epochs = '$([ -n "$SLURM_RESTART_COUNT" ] && echo 50 || echo 1000)'
+    checkpoint = f"{tmp_path}/train/runs/*/checkpoints/last.ckpt"
+    interrupt = f"until ls {checkpoint}; do sleep 1; done; kill -USR1 $!"
     output = submit(
         tmp_path,
         f"{train(tmp_path, f'trainer.max_epochs={epochs}')} &",
-        '[ -n "$SLURM_RESTART_COUNT" ] || { sleep 40; kill -USR1 $!; }',
+        f'[ -n "$SLURM_RESTART_COUNT" ] || {{ {interrupt}; }}',
         "wait $!",
         options=("--requeue",),
     )
@@ -55,7 +57,7 @@ def test_a_job_that_is_requeued_continues_in_its_folder(tmp_path: Path) -> None:
 
 def test_srun_starts_the_processes_of_one_run(tmp_path: Path) -> None:
     command = train(tmp_path, "trainer=ddp_sim", "trainer.max_epochs=1")
-    output = submit(tmp_path, f"srun --ntasks=2 {command}", options=("--ntasks=2",))
+    output = submit(tmp_path, f"srun {command}", options=("--ntasks-per-node=2",))
     (folder,) = run_folders(tmp_path)
     assert record(folder)["status"] == "finished", output
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
