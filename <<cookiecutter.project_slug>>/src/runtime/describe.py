@@ -73,7 +73,7 @@ class RunObserver(Callback):
         copies = f"{trainer.world_size} processes x {trainer.accumulate_grad_batches} accumulated"
         device = trainer.strategy.root_device
         is_cuda = device.type == "cuda"
-        trackers = [type(lg).__name__ for lg in trainer.loggers if not isinstance(lg, Journal)]
+        trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not Journal]
         lines = {
             "model": f"{type(model).__name__}, {trainable:,} trainable parameters",
             "data": ", ".join(
