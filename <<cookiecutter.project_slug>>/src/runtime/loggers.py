@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class Journal(Logger):
         """An object that takes any call and does nothing."""
         return DummyExperiment()
 
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: `config.yaml` has them."""
 
     @rank_zero_only
@@ -160,10 +161,11 @@ class Journal(Logger):
 
     def _metrics_from(self, step: int) -> set[tuple[int, str, str]]:
         """Return step, name and value of what was logged at a step and later."""
-        found = set()
-        for row, _ in read_rows(self.path):
-            if row.get("step", -1) >= step:
-                found |= {(row["step"], k, str(v)) for k, v in row["metrics"].items()}
+        found: set[tuple[int, str, str]] = set()
+        with suppress(OSError):  # what cannot be read may be there twice
+            for row, _ in read_rows(self.path):
+                if row.get("step", -1) >= step:
+                    found |= {(row["step"], k, str(v)) for k, v in row["metrics"].items()}
         return found
 
 

@@ -20,7 +20,7 @@ from src.runtime.mlflow_run import DESCRIPTION, STATE, absolute_uri
 from src.runtime.mlflow_upload import request_upload
 from src.runtime.project import as_typed, is_sweep_job, read_json, write_json
 
-MOST_PARAMS, LONGEST_VALUE = 40, 500
+MOST_PARAMS = 40
 # Names by which runs are not compared, wherever they stand; `config.yaml` has them all.
 NOT_COMPARED = (
     *("task_name", "tags", "train", "test", "ckpt_path", "init_from", "sweep_name", "paths"),
@@ -76,8 +76,12 @@ class MLflowLogger(Journal, MLFlowLogger):
         """
         if self.client is None:
             self.client = SafeClient(FolderClient(self))
+            self.write_row(tags=self.tags)
+            path = self.run_dir / DESCRIPTION
             try:
-                self._register()
+                if not path.exists():  # else a resume, which stays in its store
+                    write_json(path, self.description)
+                request_upload(self.run_dir)
             except OSError as error:
                 self.warn_once("MLflow gets nothing of this run", error)
         return self.client
@@ -99,14 +103,6 @@ class MLflowLogger(Journal, MLFlowLogger):
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Do nothing: `run.json` names the best one."""
 
-    def _register(self) -> None:
-        """Have the run uploaded; a resumed one finds its description and stays in its store."""
-        path = self.run_dir / DESCRIPTION
-        if not path.exists():
-            write_json(path, self.description)
-        self.write_row(tags=self.tags)
-        request_upload(self.run_dir)
-
 
 class FolderClient:
     """Logging methods of MLflow's client, for one run: they write to its folder.
@@ -126,11 +122,11 @@ class FolderClient:
 
     def log_param(self, run_id: Any, key: str, value: Any) -> None:
         """Log a parameter."""
-        self.logger.write_row(params={key: str(value)[:LONGEST_VALUE]})
+        self.logger.write_row(params={key: str(value)})
 
     def set_tag(self, run_id: Any, key: str, value: Any) -> None:
         """Set a tag."""
-        self.logger.write_row(tags={key: str(value)[:LONGEST_VALUE]})
+        self.logger.write_row(tags={key: str(value)})
 
     def log_text(self, run_id: Any, text: str, artifact_file: str) -> None:
         """Log a text as a file."""
@@ -201,17 +197,12 @@ class SafeClient:
 
 
 def default_run_name(run_dir: Path) -> str:
-    """Return what differs between this job and the others of its sweep; else experiment and folder.
+    """Return what differs between this job and the others of its sweep; else the folder's name.
 
     What a sweep varies is what the command line did not say literally.
     """
-    if not HydraConfig.initialized():
-        return run_dir.name
-    hydra = HydraConfig.get()
-    if not is_sweep_job():
-        return f"{hydra.runtime.choices.get('experiment') or ''} {run_dir.name}".strip()
-    varied = [override for override in as_typed(hydra.overrides.task) if override not in sys.argv]
-    return " ".join(varied) or run_dir.name
+    overrides = as_typed(HydraConfig.get().overrides.task) if is_sweep_job() else []
+    return " ".join(text for text in overrides if text not in sys.argv) or run_dir.name
 
 
 def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -228,5 +219,5 @@ def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, st
         elif name == "_target_":
             params[prefix.rstrip(".")] = str(value).rpartition(".")[2]
         elif not str(name).startswith("_"):
-            params[f"{prefix}{name}"] = str(value)[:LONGEST_VALUE]
+            params[f"{prefix}{name}"] = str(value)
     return params

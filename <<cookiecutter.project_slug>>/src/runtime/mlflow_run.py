@@ -12,6 +12,7 @@ import posixpath
 import re
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -85,9 +86,9 @@ class Upload:
             artifacts = database.with_name("artifacts").as_uri()
         self.client = mlflow.MlflowClient(with_password(uri))
         known = self.client.get_experiment_by_name(name)
-        experiment = (
-            known.experiment_id if known else self.client.create_experiment(name, artifacts)
-        )
+        experiment = known.experiment_id if known else None
+        if experiment is None:
+            experiment = self.client.create_experiment(name, artifacts)
         run_id = self._find_or_create(experiment, about["key"], about["run_name"])
         if run_id != self.state.get("run_id"):  # in another store, or the former was deleted
             self.state |= {"offset": 0, "names": {}, "files": {}, "rejected": {}}
@@ -101,12 +102,8 @@ class Upload:
             for run_id in surplus:  # the answer to a request was late, and the request repeated
                 self.client.delete_run(run_id)
             return first
-        environment = self.record.get("environment") or {}
-        tags = {
-            "run_key": key,
-            "mlflow.source.name": environment.get("command") or "",
-            "mlflow.source.git.commit": environment.get("git_commit") or "",
-        }
+        commit = (self.record.get("environment") or {}).get("git_commit")
+        tags = {"run_key": key, "mlflow.source.git.commit": commit or ""}
         self.client.create_run(experiment, milliseconds(self.record.get("started")), tags, name)
         return self._find_or_create(experiment, key, name)
 
@@ -116,25 +113,26 @@ class Upload:
             self._send([entity for row, _ in batch for entity in self._entities(row)])
             self._save(offset=batch[-1][1])
 
-    def _entities(self, row: dict[str, Any]) -> list[Any]:
-        """Return what a row holds as MLflow's metrics, parameters and tags."""
+    def _entities(self, row: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Return what a row holds as MLflow's entities, each with the argument that takes it."""
         kinds, found = self.mlflow.entities, []
         for name, value in row.get("metrics", {}).items():
-            found.append(kinds.Metric(self._name(name), value, row["time"], row["step"]))
+            metric = kinds.Metric(self._name(name), value, row["time"], row["step"])
+            found.append(("metrics", metric))
         for name, value in row.get("params", {}).items():
-            found.append(kinds.Param(self._name(name), value))
+            found.append(("params", kinds.Param(self._name(name), value)))
         for name, value in row.get("tags", {}).items():
-            found.append(kinds.RunTag(self._name(name), value))
+            found.append(("tags", kinds.RunTag(self._name(name), value)))
         return found
 
-    def _send(self, entities: list[Any]) -> None:
+    def _send(self, entities: list[tuple[str, Any]]) -> None:
         """Send metrics, parameters and tags; what MLflow rejects is noted, the others arrive."""
-        kinds, run_id = self.mlflow.entities, self.state["run_id"]
-        metrics = [entity for entity in entities if isinstance(entity, kinds.Metric)]
-        params = [entity for entity in entities if isinstance(entity, kinds.Param)]
-        tags = [entity for entity in entities if isinstance(entity, kinds.RunTag)]
+        run_id = self.state["run_id"]
+        by_argument = defaultdict(list)
+        for argument, entity in entities:
+            by_argument[argument].append(entity)
         try:
-            self.client.log_batch(run_id, metrics, params, tags)
+            self.client.log_batch(run_id, **by_argument)
         except self.mlflow.MlflowException as error:
             is_deleted = self.client.get_run(run_id).info.lifecycle_stage == "deleted"
             if is_deleted or error.error_code not in REJECTED:
@@ -144,7 +142,7 @@ class Upload:
                 self._send(entities[:middle])
                 self._send(entities[middle:])
             else:
-                self.state["rejected"][entities[0].key] = first_line(error)
+                self.state["rejected"][entities[0][1].key] = first_line(error)
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
