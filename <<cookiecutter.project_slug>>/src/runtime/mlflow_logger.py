@@ -5,6 +5,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class MLflowLogger(Journal, MLFlowLogger):
         run_name: name of the run; by default its folder, in a sweep what differs between the jobs.
         tags: names, each of which becomes a tag with the value `true`.
         log_model: upload the best checkpoint at the end.
-        patience: seconds without progress that the end of the run waits for the upload.
+        patience: seconds that the end of the run waits if MLflow fails; three times if it is slow.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class MLflowLogger(Journal, MLFlowLogger):
     ) -> None:
         super().__init__(save_dir)  # Lightning's own would import MLflow
         self.patience = patience
-        self.client: SafeClient | None = None
+        self.client: FolderClient | None = None
         self.params: dict[str, str] = {}
         self.tags = {str(tag): "true" for tag in tags or ()}
         self.description = {
@@ -75,7 +76,7 @@ class MLflowLogger(Journal, MLFlowLogger):
         The trainer asks for it before its first step, which starts the upload.
         """
         if self.client is None:
-            self.client = SafeClient(FolderClient(self))
+            self.client = FolderClient(self)
             self.write_row(tags=self.tags)
             path = self.run_dir / DESCRIPTION
             try:
@@ -95,7 +96,7 @@ class MLflowLogger(Journal, MLFlowLogger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Write the parameters that one would compare."""
         self.params |= comparable_params(params if isinstance(params, Mapping) else vars(params))
-        self.write_row(params=dict(list(self.params.items())[:MOST_PARAMS]))
+        self.write_row(params=dict(islice(self.params.items(), MOST_PARAMS)))
 
     def finalize(self, status: str = "success") -> None:
         """Do nothing: `run.json` has the status."""
@@ -105,42 +106,57 @@ class MLflowLogger(Journal, MLFlowLogger):
 
 
 class FolderClient:
-    """Logging methods of MLflow's client, for one run: they write to its folder.
+    """Stands in for MLflow's client: `log_text` calls `_log_text`, which writes to the run folder.
+
+    A call that fails, or that is not there, is a warning, once. Its `run_id` is ignored.
 
     Args:
-        logger: of the run. The `run_id` of a call is ignored.
+        logger: of the run.
     """
 
     def __init__(self, logger: Journal) -> None:
         self.logger = logger
 
-    def log_metric(
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a method that never raises."""
+        if name.startswith("_"):
+            raise AttributeError(f"there is no {name.lstrip('_')} here")
+
+        def call(*args: Any, **kwargs: Any) -> None:
+            try:
+                getattr(self, f"_{name}")(*args, **kwargs)
+            except Exception as error:  # any: a wrong argument, a full disk
+                self.logger.warn_once(f"MLflow gets nothing of logger.experiment.{name}", error)
+
+        return call
+
+    def _log_metric(
         self, run_id: Any, key: str, value: Any, timestamp: Any = None, step: int | None = None
     ) -> None:
         """Log a metric, with the time of now."""
         self.logger.log_metrics({key: value}, step)
 
-    def log_param(self, run_id: Any, key: str, value: Any) -> None:
+    def _log_param(self, run_id: Any, key: str, value: Any) -> None:
         """Log a parameter."""
         self.logger.write_row(params={key: str(value)})
 
-    def set_tag(self, run_id: Any, key: str, value: Any) -> None:
+    def _set_tag(self, run_id: Any, key: str, value: Any) -> None:
         """Set a tag."""
         self.logger.write_row(tags={key: str(value)})
 
-    def log_text(self, run_id: Any, text: str, artifact_file: str) -> None:
+    def _log_text(self, run_id: Any, text: str, artifact_file: str) -> None:
         """Log a text as a file."""
         self._path(artifact_file).write_text(text, encoding="utf-8")
 
-    def log_dict(self, run_id: Any, dictionary: Any, artifact_file: str) -> None:
+    def _log_dict(self, run_id: Any, dictionary: Any, artifact_file: str) -> None:
         """Log plain data as a JSON file."""
-        self.log_text(run_id, json.dumps(dictionary, indent=2, default=str), artifact_file)
+        self._log_text(run_id, json.dumps(dictionary, indent=2, default=str), artifact_file)
 
-    def log_figure(self, run_id: Any, figure: Any, artifact_file: str) -> None:
+    def _log_figure(self, run_id: Any, figure: Any, artifact_file: str) -> None:
         """Log a matplotlib figure."""
         figure.savefig(self._path(artifact_file))
 
-    def log_image(
+    def _log_image(
         self, run_id: Any, image: Any, artifact_file: str = "", key: str = "", step: int = 0
     ) -> None:
         """Log an image, `(H, W)` or `(H, W, C)` as uint8 or as floats from 0 to 1, or PIL's.
@@ -156,7 +172,7 @@ class FolderClient:
         else:
             image.save(self._path(f"{key.replace('/', '_')}_step_{step}.png", "images"))
 
-    def log_artifact(self, run_id: Any, local_path: str, artifact_path: str = "") -> None:
+    def _log_artifact(self, run_id: Any, local_path: str, artifact_path: str = "") -> None:
         """Log a copy of a file or of a folder, below `artifact_path`."""
         source = Path(local_path)
         target = self._path(str(Path(artifact_path, source.name)))
@@ -169,31 +185,6 @@ class FolderClient:
         path = self.logger.run_dir / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-class SafeClient:
-    """Passes calls on to a client; one that fails, or that it does not have, is a warning, once.
-
-    Args:
-        client: where calls go.
-    """
-
-    def __init__(self, client: FolderClient) -> None:
-        self.client = client
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        """Return a method that never raises."""
-        if name.startswith("__"):
-            raise AttributeError(name)  # copy and pickle ask for these
-
-        def call(*args: Any, **kwargs: Any) -> None:
-            try:
-                getattr(self.client, name)(*args, **kwargs)
-            except Exception as error:  # any: a wrong argument, a full disk
-                problem = f"MLflow gets nothing of logger.experiment.{name}"
-                self.client.logger.warn_once(problem, error)
-
-        return call
 
 
 def default_run_name(run_dir: Path) -> str:

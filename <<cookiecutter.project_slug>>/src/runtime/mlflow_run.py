@@ -79,11 +79,7 @@ class Upload:
 
         self.mlflow = mlflow
         uri, name = about["tracking_uri"], about["experiment_name"]
-        artifacts = None  # a server has a place of its own
-        if uri.startswith(SQLITE):
-            database = Path(uri.removeprefix(SQLITE))
-            create_database(mlflow, database)
-            artifacts = database.with_name("artifacts").as_uri()
+        artifacts = create_database(mlflow, uri)
         self.client = mlflow.MlflowClient(with_password(uri))
         known = self.client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else None
@@ -212,15 +208,18 @@ def absolute_uri(uri: str) -> str:
     return without_password(uri)
 
 
-def create_database(mlflow: Any, path: Path) -> None:
-    """Create an SQLite database with MLflow's tables; one that was created in part is of no use."""
-    if path.exists():
-        return
+def create_database(mlflow: Any, uri: str) -> str | None:
+    """Create an SQLite database unless it exists; return where artifacts go, None for a server."""
+    if not uri.startswith(SQLITE):
+        return None
+    path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    mlflow.MlflowClient(f"{SQLITE}{new}")  # seconds, in which this process may be killed
     if not path.exists():
-        new.rename(path)
+        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        mlflow.MlflowClient(f"{SQLITE}{new}")  # seconds; what is created in part is of no use
+        if not path.exists():
+            new.rename(path)
+    return path.with_name("artifacts").as_uri()
 
 
 def with_password(uri: str) -> str:
