@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.check import explain_wrong_base
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.loggers import Journal
+from src.runtime.loggers import CSVLogger, Journal
 from src.runtime.project import ConfigError, instantiate
 from src.runtime.run_folder import Claim
 
@@ -162,7 +162,8 @@ def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Log
             settings.setdefault(switch, False)  # no silent default of Lightning's
     used = list(loggers)
     if not any(isinstance(logger, Journal) for logger in used):
-        used.append(Journal(cfg.paths.output_dir))
+        is_first = not used or isinstance(used[0], CSVLogger)  # modules talk to the first one
+        used.insert(0 if is_first else len(used), Journal(cfg.paths.output_dir))
     logger = False if is_barebones else used
     return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 

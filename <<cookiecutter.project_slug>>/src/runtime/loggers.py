@@ -127,7 +127,7 @@ class Journal(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Write a row with the metrics that an earlier process has not logged."""
-        step = step or 0
+        step = int(step or 0)
         if self.earlier is None:
             self.earlier = self._metrics_from(step)
         new = {}

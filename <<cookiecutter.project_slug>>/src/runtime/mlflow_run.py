@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,7 +64,7 @@ class Upload:
             self._send_files(is_running)
         except Exception as error:  # any: the store, its driver, the network, the disk
             self.about = {}  # look for the store and the run again
-            self._save(error=first_line(error))
+            self._save(error=short_reason(error))
             return False
         self._save(error=None, delivered=None if is_running else current)
         return not is_running
@@ -115,10 +114,9 @@ class Upload:
         for name, value in row.get("metrics", {}).items():
             metric = kinds.Metric(self._name(name), value, row["time"], row["step"])
             found.append(("metrics", metric))
-        for name, value in row.get("params", {}).items():
-            found.append(("params", kinds.Param(self._name(name), value)))
-        for name, value in row.get("tags", {}).items():
-            found.append(("tags", kinds.RunTag(self._name(name), value)))
+        for argument, kind in (("params", kinds.Param), ("tags", kinds.RunTag)):
+            for name, value in row.get(argument, {}).items():
+                found.append((argument, kind(self._name(name), value)))
         return found
 
     def _send(self, entities: list[tuple[str, Any]]) -> None:
@@ -138,7 +136,7 @@ class Upload:
                 self._send(entities[:middle])
                 self._send(entities[middle:])
             else:
-                self.state["rejected"][entities[0][1].key] = first_line(error)
+                self.state["rejected"][entities[0][1].key] = short_reason(error)
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
@@ -152,7 +150,10 @@ class Upload:
         return names[name]
 
     def _send_files(self, is_running: bool) -> None:
-        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes."""
+        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes.
+
+        So a file that was half written is sent again.
+        """
         patterns = ["config.yaml", "images/*.png", "artifacts/**/*"]
         best = self.record.get("best_checkpoint")
         if best and not is_running and self.about["log_model"]:
@@ -160,12 +161,10 @@ class Upload:
         for path in chain.from_iterable(map(self.run_dir.glob, patterns)):
             name = path.relative_to(self.run_dir).as_posix()
             changed = path.stat().st_mtime
-            is_fresh = is_running and time.time() - changed < 2  # half written, maybe
-            if is_fresh or path.is_dir() or self.state["files"].get(name) == changed:
-                continue
-            folder = name.removeprefix("artifacts/").rpartition("/")[0]
-            self.client.log_artifact(self.state["run_id"], str(path), folder or None)
-            self._save(files=self.state["files"] | {name: changed})
+            if path.is_file() and self.state["files"].get(name) != changed:
+                folder = name.removeprefix("artifacts/").rpartition("/")[0]
+                self.client.log_artifact(self.state["run_id"], str(path), folder or None)
+                self._save(files=self.state["files"] | {name: changed})
 
     def _save(self, **changes: Any) -> None:
         if not changes.items() <= self.state.items():
@@ -233,9 +232,9 @@ def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def first_line(error: Exception) -> str:
+def short_reason(error: Exception) -> str:
     """Return the beginning of what an error says, without passwords."""
-    return without_password(str(error) or repr(error)).partition("\n")[0][:120]
+    return without_password(repr(error))[:120]
 
 
 def milliseconds(moment: str | None) -> int | None:

@@ -74,8 +74,9 @@ def follow(log_dir: Path) -> None:
     claim.path.with_suffix(f".{claim.number - 2}").unlink(missing_ok=True)  # nobody reads it
     uploads: dict[Path, Upload] = {}
     idle_rounds = 0
-    # Unless another one has taken over, or `logs/` was removed.
-    while idle_rounds < IDLE_ROUNDS and claim.path.exists() and not claim.lost():
+    while idle_rounds < IDLE_ROUNDS:
+        if claim.lost() or read_json(claim.path).get("pid") != os.getpid():
+            return  # another one is at work, or `logs/` was removed
         started = time.monotonic()
         waiting = [path for path in described_runs(log_dir) if not is_delivered(path)]
         pause = POLL_SECONDS + 5 * (time.monotonic() - started)  # ten thousand runs: a second
