@@ -10,7 +10,6 @@ Nothing arrives twice, however often this is called. Exits with 1 if something w
 import argparse
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 if not __package__:  # run as a script: `src` itself lies one folder up
@@ -18,7 +17,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from src.runtime import mlflow_upload
 from src.runtime.command_line import compose
-from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered, store_of
+from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, absolute_uri, is_delivered
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive
 
@@ -38,7 +37,7 @@ def main() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = arguments.to
         for run_dir in run_dirs:
             about = read_json(run_dir / DESCRIPTION)
-            write_json(run_dir / DESCRIPTION, about | store_of(arguments.to))
+            write_json(run_dir / DESCRIPTION, about | {"tracking_uri": absolute_uri(arguments.to)})
     pending = [run_dir for run_dir in run_dirs if not is_delivered(run_dir)]
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
@@ -46,8 +45,7 @@ def main() -> None:
         print(mlflow_upload.wait_for_upload(path, patience=60))
     else:
         for run_dir in pending:
-            with suppress(Exception):  # any: the state says what
-                Upload(run_dir).send()
+            Upload(run_dir).send()
             print(f"{run_dir}: {mlflow_upload.describe_upload(run_dir)}", flush=True)
         claim.release()
     if not pending:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, store_of
+from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, absolute_uri
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, now, write_run
 
@@ -23,7 +23,15 @@ History = dict[str, list[tuple[int, float]]]
 class HandWrittenRun:
     """A run folder as a training run leaves it, step by step, without training."""
 
-    def __init__(self, folder: Path, uri: str, claimed: bool = True, **about: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        uri: str,
+        claimed: bool = True,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        **about: Any,
+    ) -> None:
         self.dir = folder
         self.rows: list[dict[str, Any]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,14 +44,18 @@ class HandWrittenRun:
             "experiment_name": "by_hand",
             "run_name": folder.name,
             "log_model": True,
-            "tags": {},
-            "params": {},
+            "tracking_uri": absolute_uri(uri),
         }
-        write_json(folder / DESCRIPTION, description | store_of(uri) | about)
+        write_json(folder / DESCRIPTION, description | about)
+        if params or tags:
+            self.log(0, {}, params=params or {}, tags=tags or {})
 
-    def log(self, step: int, metrics: Mapping[str, float], at: int | None = None) -> None:
+    def log(
+        self, step: int, metrics: Mapping[str, float], at: int | None = None, **more: Any
+    ) -> None:
         """Append a row."""
         row = {"time": at or int(time.time() * 1000), "step": step, "metrics": dict(metrics)}
+        row |= more
         self.rows.append(row)
         with (self.dir / METRICS).open("a") as file:
             file.write(json.dumps(row) + "\n")

@@ -115,7 +115,7 @@ def test_processes_of_this_one(strategy: str, name: str, tmp_path: Path) -> None
     typed = [f"+trainer.strategy={strategy}", "trainer.devices=2", "logger=csv"]
     metrics, _ = train(composed(name, tmp_path, *typed))
     folder = run_folder(tmp_path)
-    assert (folder / "metrics.csv").exists()
+    assert list(folder.glob("csv/*/metrics.csv"))
     tests = {key for key in metrics if key.startswith("test")}
     tested, _ = evaluate(evaluation(folder, tmp_path))
     assert tests

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.check import explain_wrong_base
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.loggers import FolderLogger, Journal
+from src.runtime.loggers import CSVLogger, Journal
 from src.runtime.project import ConfigError, instantiate
 from src.runtime.run_folder import Claim
 
@@ -145,11 +145,9 @@ def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Log
         elif kind is not ProgressBar and not any(isinstance(c, kind) for c in callbacks):
             settings.setdefault(switch, False)  # no silent default of Lightning's
     used = list(loggers)
-    journal = Journal(cfg.paths.output_dir)
-    if used and isinstance(used[0], FolderLogger):
-        used[0].journal = journal
-    else:
-        used.append(journal)
+    if not any(isinstance(logger, Journal) for logger in used):
+        is_first = not used or isinstance(used[0], CSVLogger)  # modules talk to the first one
+        used.insert(0 if is_first else len(used), Journal(cfg.paths.output_dir))
     logger = False if is_barebones else used
     return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 

@@ -73,7 +73,7 @@ class RunObserver(Callback):
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
         device = trainer.strategy.root_device
         is_cuda = device.type == "cuda"
-        trackers = [type(lg).__name__ for lg in trainer.loggers if not isinstance(lg, Journal)]
+        trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not Journal]
         lines = {
             "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
             "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),

@@ -1,17 +1,14 @@
-"""Loggers: the journal `metrics.jsonl`, CSV out of it, and Lightning's own made safe.
+"""Loggers: the journal `metrics.jsonl`, and Lightning's own made safe.
 
-A failure of any of them is one warning and disables it; training goes on. MLflow's is in
-`mlflow_logger.py`.
+A failure of any of them is one warning; training goes on. MLflow's is in `mlflow_logger.py`.
 """
 
-import csv
-import io
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +18,11 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime.distributed import global_rank
-from src.runtime.mlflow_run import DESCRIPTION, METRICS, read_rows
+from src.runtime.mlflow_run import METRICS, read_rows
 from src.runtime.mlflow_upload import run_page
-from src.runtime.project import command, read_json, write_atomically, write_json
+from src.runtime.project import command, read_json, write_json
 
 log = logging.getLogger(__name__)
-
-MOST_PENDING = 64 * 2**20  # bytes of rows that wait in memory for room on the disk
-MOST_REPEATED = 4 * 2**20  # bytes at the end of a journal that a resumed run may log again
 
 
 def guarded(name: str) -> Callable[..., Any]:
@@ -46,7 +40,6 @@ class ReportsFailure(Logger):
     has_failed = False
     log_metrics = guarded("log_metrics")
     log_hyperparams = guarded("log_hyperparams")
-    log_graph = guarded("log_graph")
     save = guarded("save")
     finalize = guarded("finalize")
     after_save_checkpoint = guarded("after_save_checkpoint")
@@ -66,9 +59,12 @@ class ReportsFailure(Logger):
             return action()
         except Exception as error:  # any: of the disk, the network, a tracker
             self.has_failed = True
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            log.warning("%s is disabled for this run (%s)", type(self).__name__, reason)
+            log.warning("%s is disabled for this run: %r", type(self).__name__, error)
             return None
+
+
+class CSVLogger(ReportsFailure, loggers.CSVLogger):
+    """Lightning's `CSVLogger`, whose failure does not end the run."""
 
 
 class TensorBoardLogger(ReportsFailure, loggers.TensorBoardLogger):
@@ -96,149 +92,97 @@ class WandbLogger(ReportsFailure, loggers.WandbLogger):
         super().__init__(save_dir=save_dir, id=run_id, **kwargs)
 
 
-class FolderLogger(ReportsFailure):
-    """Base of the loggers that write to the run folder and nowhere else.
+class Journal(Logger):
+    """Appends a row to `metrics.jsonl` for each call: the source of MLflow and reports.
 
-    Name and version are empty, so that a checkpoint callback without `dirpath` uses
-    `checkpoints/` of that folder.
+    A row is written at once, so that a killed process loses none; while the disk has no room, rows
+    wait in memory. What a run logs again after a resume is not written twice.
+
+    Name and version are empty, so that a checkpoint callback without `dirpath` uses `checkpoints/`
+    of the run folder.
 
     Args:
         save_dir: the run folder.
     """
 
-    name = version = ""
-    journal: "Journal | None" = None  # of the first logger, which a module logs to directly
+    name = version = save_dir = log_dir = ""
 
     def __init__(self, save_dir: str | Path) -> None:
         self.run_dir = Path(save_dir).resolve()
         self.run_dir.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def save_dir(self) -> str:
-        """The run folder."""
-        return str(self.run_dir)
-
-    log_dir = save_dir
+        self.save_dir = self.log_dir = str(self.run_dir)
+        self.path = self.run_dir / METRICS
+        self.pending = b"\n" if ends_in_part_of_a_line(self.path) else b""
+        self.warned: set[str] = set()
+        self.earlier: set[tuple[int, str, str]] | None = None
 
     @property
     def experiment(self) -> Any:
         """An object that takes any call and does nothing."""
         return DummyExperiment()
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Hand metrics on to the journal, the source of all that is shown of them."""
-        if self.journal is not None:
-            self.journal.log_metrics(metrics, step)
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: `config.yaml` has them."""
 
-
-class Journal(FolderLogger):
-    """Appends a row to `metrics.jsonl` for each call: the source of MLflow, CSV and reports.
-
-    A row is written at once, so that a killed process loses none; while the disk has no room, rows
-    wait in memory. A run that resumes before the place where it was killed logs the same again:
-    metrics that are equal are not written twice.
-    """
-
-    def __init__(self, save_dir: str | Path) -> None:
-        super().__init__(save_dir)
-        self.pending = b""
-        self.is_full = False
-        self.no_numbers: set[str] = set()
-        self.earlier: dict[tuple[int, str], float] | None = None
-
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write metrics, with the time in milliseconds."""
-        numbers = {}
-        for name, value in metrics.items():
-            try:
-                numbers[name] = float(value)
-            except (TypeError, ValueError, RuntimeError):
-                if name not in self.no_numbers:
-                    log.warning("The metric %s is not logged: %r is no number", name, value)
-                self.no_numbers.add(name)
-        self.attempt(lambda: self._log(numbers, step or 0))
-
-    def _log(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Write a row with the metrics that an earlier process has not logged."""
+        step = int(step or 0)
         if self.earlier is None:
             self.earlier = self._metrics_from(step)
-        new = {k: v for k, v in metrics.items() if self.earlier.get((step, k)) != v}
-        if new and len(self.pending) < MOST_PENDING:
-            self.pending += row_as_line(step=step, metrics=new)
+        new = {}
+        for name, value in metrics.items():
+            try:
+                number = float(value)
+            except (TypeError, ValueError, RuntimeError):
+                self.warn_once(f"The metric {name} is not logged", f"{value!r} is no number")
+                continue
+            if (step, name, str(number)) not in self.earlier:
+                new[name] = number
+        if new:
+            self.write_row(step=step, metrics=new)
+
+    def write_row(self, **row: Any) -> None:
+        """Append a row, after those for which the disk had no room."""
+        stamped = {"time": int(time.time() * 1000), "step": 0, "metrics": {}} | row
+        self.pending += json.dumps(stamped).encode() + b"\n"
         try:
-            append(self.run_dir / METRICS, self.pending)
-            self.pending, self.is_full = b"", False
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(self.pending)
+                self.pending = self.pending[written:]
         except OSError as error:
-            if not self.is_full:
-                log.warning("%s cannot be written (%s): metrics wait in memory", METRICS, error)
-            self.is_full = True
+            self.warn_once(f"{METRICS} cannot be written, rows wait in memory", error)
 
-    def _metrics_from(self, step: int) -> dict[tuple[int, str], float]:
-        """Return the metrics of a step and later ones that an earlier process has logged."""
-        path = self.run_dir / METRICS
-        start = max(path.stat().st_size - MOST_REPEATED, 0) if path.exists() else 0
-        rows = [row for row, _ in read_rows(path, start) if row.get("step", -1) >= step]
-        return {(row["step"], k): v for row in rows for k, v in row.get("metrics", {}).items()}
+    def warn_once(self, problem: str, reason: object) -> None:
+        """Log a warning about a problem, but the same problem once."""
+        if problem not in self.warned:
+            self.warned.add(problem)
+            log.warning("%s: %s", problem, reason)
 
-
-class CSVLogger(FolderLogger):
-    """Writes `metrics.csv` out of the journal when `fit` or `test` ends: a column a metric."""
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Write the file, with the rows of before a resume."""
-        self.attempt(self._write)
-
-    def _write(self) -> None:
-        rows = [row for row, _ in read_rows(self.run_dir / METRICS) if "metrics" in row]
-        names = {name: None for row in rows for name in row["metrics"]}
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, ["step", *names])
-        writer.writeheader()
-        writer.writerows({"step": row["step"]} | row["metrics"] for row in rows)
-        write_atomically(self.run_dir / "metrics.csv", text.getvalue())
+    def _metrics_from(self, step: int) -> set[tuple[int, str, str]]:
+        """Return step, name and value of what was logged at a step and later."""
+        found: set[tuple[int, str, str]] = set()
+        with suppress(OSError):  # what cannot be read may be there twice
+            for row, _ in read_rows(self.path):
+                if row.get("step", -1) >= step:
+                    found |= {(row["step"], k, str(v)) for k, v in row["metrics"].items()}
+        return found
 
 
-def row_as_line(**row: Any) -> bytes:
-    """Return a row of the journal, with the time in milliseconds if none is given."""
-    return json.dumps({"time": int(time.time() * 1000)} | row).encode() + b"\n"
-
-
-def append(path: Path, lines: bytes) -> None:
-    """Append lines to a file, all or none.
-
-    Raises:
-        OSError: if there is no room for them.
-    """
-    with path.open("ab+", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 1, 0))
-        if lines and file.read() not in (b"", b"\n"):
-            lines = b"\n" + lines  # a power failure cut the last line
-        try:
-            if file.write(lines) != len(lines):
-                raise OSError("No space left on device")
-        except OSError:
-            file.truncate(size)
-            raise
+def ends_in_part_of_a_line(path: Path) -> bool:
+    """Return whether a power failure or a full disk cut the last line of a file."""
+    return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
 
 
 def tracker_commands(used: Sequence[Logger], run_dir: str | Path) -> list[str]:
-    """Return what opens the page of each tracker of a run: an address, or a shell command."""
-    run_dir = Path(run_dir)
-    found: list[str | None] = []
+    """Return what opens the page of each tracker of a run: an address, or a shell command.
+
+    W&B prints the address of its page, or the command that uploads an offline run, by itself.
+    """
+    found: list[str] = []
     for logger in used:
         if isinstance(logger, loggers.MLFlowLogger):
-            uri = read_json(run_dir / DESCRIPTION).get("tracking_uri", "")
-            page = run_page(run_dir) or (uri if uri.startswith("http") else None)
-            found.append(page or command("src/ui.py", str(run_dir)))
+            found.append(run_page(run_dir) or command("src/ui.py", str(run_dir)))
         elif isinstance(logger, loggers.TensorBoardLogger):
             found.append(command("-m", "tensorboard.main", "--logdir", logger.log_dir))
-        elif isinstance(logger, loggers.WandbLogger):
-            offline = sorted(map(str, run_dir.glob("wandb/offline-run-*")))
-            sync = command("-m", "wandb", "sync", *offline) if offline else None
-            found.append(sync or getattr(logger.experiment, "url", None))
-    return [line for line in found if isinstance(line, str)]
+    return found

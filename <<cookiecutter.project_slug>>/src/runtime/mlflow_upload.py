@@ -14,26 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.mlflow_run import (
-    DESCRIPTION,
-    METRICS,
-    STATE,
-    Upload,
-    is_delivered,
-    without_password,
-)
+from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, Upload, is_delivered
 from src.runtime.project import PROJECT_ROOT, command, read_json
 from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
 CLAIM = ".uploader"
-POLL_SECONDS, SCAN_SECONDS, LINGER_SECONDS = 1.0, 3.0, 20.0
+POLL_SECONDS, IDLE_ROUNDS = 1.0, 20  # rounds without an active run, after which it ends
 ENVIRONMENT = {  # an attempt that fails costs seconds; the next one is ours
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "OMP_NUM_THREADS": "1",
 }
 
 _started: list[Any] = []  # Python warns when it collects a process that still runs
@@ -43,7 +33,7 @@ def described_runs(path: str | Path) -> list[Path]:
     """Return the folders of runs for MLflow below a folder, or that folder."""
     places = ("", "*/", "*/*/", "*/*/*/", "*/*/*/*/")
     found = (file for place in places for file in Path(path).glob(place + DESCRIPTION))
-    return sorted({file.parent for file in found})
+    return sorted(file.parent for file in found)
 
 
 def request_upload(run_dir: Path) -> None:
@@ -70,9 +60,8 @@ def request_upload(run_dir: Path) -> None:
 
 def log_dir_of(run_dir: Path) -> Path:
     """Return the `logs/` that a run is in; its own folder if it lies elsewhere."""
-    if run_dir.parent.name == "runs":
-        return run_dir.parents[2]
-    return run_dir.parents[3] if run_dir.parent.parent.name == "multiruns" else run_dir
+    groups = [parent for parent in run_dir.parents if parent.name in ("runs", "multiruns")]
+    return groups[0].parents[1] if groups else run_dir
 
 
 def follow(log_dir: Path) -> None:
@@ -82,32 +71,30 @@ def follow(log_dir: Path) -> None:
         RunIsActive: if another process does this.
     """
     claim = Claim.acquire(log_dir, CLAIM)
-    pending: dict[Path, Upload] = {}
-    last_activity, next_scan = time.monotonic(), 0.0
-    while time.monotonic() - last_activity < LINGER_SECONDS:
+    claim.path.with_suffix(f".{claim.number - 2}").unlink(missing_ok=True)  # nobody reads it
+    uploads: dict[Path, Upload] = {}
+    idle_rounds = 0
+    while idle_rounds < IDLE_ROUNDS:
         if claim.lost() or read_json(claim.path).get("pid") != os.getpid():
             return  # another one is at work, or `logs/` was removed
         started = time.monotonic()
-        if started >= next_scan:
-            found = [path for path in described_runs(log_dir) if not is_delivered(path)]
-            pending = {path: pending.get(path) or Upload(path) for path in found}
-            seconds = time.monotonic() - started  # of ten thousand runs: a second
-            next_scan = time.monotonic() + max(SCAN_SECONDS, 20 * seconds)
+        waiting = [path for path in described_runs(log_dir) if not is_delivered(path)]
+        pause = POLL_SECONDS + 5 * (time.monotonic() - started)  # ten thousand runs: a second
+        uploads = {path: uploads.get(path) or Upload(path) for path in waiting}
         failed: set[str] = set()  # stores, which not each run shall wait for
-        for path, upload in reversed(list(pending.items())):  # the newest first
+        idle_rounds += 1
+        for path, upload in reversed(uploads.items()):  # the newest first
+            if (read_run(path) or {}).get("status") == "running":
+                idle_rounds = 0
             store = read_json(path / DESCRIPTION).get("tracking_uri", "")
-            record = read_run(path) or {}
-            is_active = record.get("status") == "running"
-            try:
-                if store not in failed and upload.send():
-                    del pending[path]
-                    is_active = True
-            except Exception as error:  # any: the store, its driver, the network, the disk
-                print(f"{path}: {without_password(repr(error))}", flush=True)
+            if store in failed:
+                continue
+            with suppress(OSError):  # a full disk, a folder that was removed
+                if upload.send():
+                    idle_rounds = 0
+            if upload.state.get("error"):
                 failed.add(store)
-            if is_active:
-                last_activity = time.monotonic()
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
     claim.release()
 
 
@@ -116,27 +103,21 @@ def wait_for_upload(path: str | Path, patience: float = 15.0) -> str:
 
     Args:
         path: folder of the run or of the sweep.
-        patience: seconds without progress after which to give up, once MLflow has failed.
+        patience: seconds after which to give up if MLflow fails; three times that if it is slow.
 
     Returns:
         What `describe_upload` says then.
     """
-    ended = [
-        run for run in described_runs(path) if (read_run(run) or {}).get("status") != "running"
-    ]
-    waiting = [run_dir for run_dir in ended if not is_delivered(run_dir)]
-    if waiting:
+    runs = {run_dir: read_run(run_dir) or {} for run_dir in described_runs(path)}
+    ended = [run_dir for run_dir, record in runs.items() if record.get("status") != "running"]
+    if ended:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so
-            request_upload(waiting[0])
-    progress, since = None, time.monotonic()
-    while waiting := [run_dir for run_dir in waiting if not is_delivered(run_dir)]:
-        states = [read_json(run_dir / STATE) for run_dir in waiting]
-        arrived = [(state.get("offset"), len(state.get("files", ()))) for state in states]
-        if arrived != progress:
-            progress, since = arrived, time.monotonic()
+            request_upload(ended[0])
+    started = time.monotonic()
+    while waiting := [run_dir for run_dir in ended if not is_delivered(run_dir)]:
         # MLflow takes seconds to import and to create a database; that is no failure yet.
-        is_failing = any(state.get("error") for state in states)
-        if time.monotonic() - since > (patience if is_failing else 3 * patience):
+        is_failing = any(read_json(run_dir / STATE).get("error") for run_dir in waiting)
+        if time.monotonic() - started > (patience if is_failing else 3 * patience):
             break
         time.sleep(0.2)
     return describe_upload(path)
@@ -152,15 +133,15 @@ def describe_upload(path: str | Path) -> str:
     if not run_dirs:
         return ""
     states = [read_json(run_dir / STATE) for run_dir in run_dirs]
-    line = f"MLflow at {read_json(run_dirs[-1] / DESCRIPTION)['tracking_uri']}"
+    line = f"MLflow at {read_json(run_dirs[-1] / DESCRIPTION)['tracking_uri']} has "
     if all(map(is_delivered, run_dirs)):
-        line += " has everything that was logged"
+        line += "everything that was logged"
     else:
         sizes = [file.stat().st_size for run in run_dirs if (file := run / METRICS).exists()]
         share = sum(state.get("offset", 0) for state in states) / max(sum(sizes), 1)
         reason = next((f" ({state['error']})" for state in states if state.get("error")), "")
-        line += f" has {share:.0%} of the metrics so far{reason}. "
-        line += f"To send the rest: {command('src/sync.py', str(path))}"
+        rest = command("src/sync.py", str(path))
+        line += f"{share:.0%} of the metrics so far{reason}. To send the rest: {rest}"
     for key, title in (("rejected", "It refused"), ("names", "Renamed")):
         pairs = [(k, v) for state in states for k, v in state.get(key, {}).items() if k != v]
         if pairs:
