@@ -184,14 +184,23 @@ def test_a_run_that_was_deleted_in_mlflow_is_created_anew(make_run: MakeRun, uri
     assert read_json(run.dir / STATE)["rejected"] == {}
 
 
-def test_a_job_is_a_run_named_for_what_the_sweep_varies(make_run: MakeRun, uri: str) -> None:
-    jobs = [make_run(f"train/multiruns/lr/{n}", run_name=f"lr=0.{n}") for n in range(2)]
-    for job, status in zip(jobs, ("finished", "failed"), strict=True):
-        job.end(status)
+def test_a_sweep_is_one_run_with_its_jobs_below(
+    make_run: MakeRun, uri: str, tmp_path: Path
+) -> None:
+    jobs = [make_run(f"train/multiruns/lr/{n}", run_name=f"lr=0.{n}") for n in range(3)]
+    for number, job in enumerate(jobs):
+        job.log_steps(range(5))
         Upload(job.dir).send()
-    stored = [stored_run(uri, job.dir).info for job in jobs]
-    assert [info.run_name for info in stored] == ["lr=0.0", "lr=0.1"]
-    assert [info.status for info in stored] == ["FINISHED", "FAILED"]
+        job.end("failed" if number == 1 else "finished")
+        Upload(job.dir).send()
+    children = [stored_run(uri, job.dir) for job in jobs]
+    (parent_id,) = {run.data.tags["mlflow.parentRunId"] for run in children}
+    parent = client_of(uri).get_run(parent_id)
+    assert parent.info.run_name == "lr"
+    assert parent.info.status == "FINISHED"
+    assert [run.info.run_name for run in children] == ["lr=0.0", "lr=0.1", "lr=0.2"]
+    assert [run.info.status for run in children] == ["FINISHED", "FAILED", "FINISHED"]
+    assert len(list(list_runs(tmp_path / "logs"))) == 3  # the report has no fourth row
 
 
 def test_a_password_stays_in_the_environment(

@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import secrets
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -84,23 +85,30 @@ class Upload:
         experiment = known.experiment_id if known else None
         if experiment is None:
             experiment = self.client.create_experiment(name, artifacts)
-        run_id = self._find_or_create(experiment, about["key"], about["run_name"])
+        commit = (self.record.get("environment") or {}).get("git_commit")
+        tags = {"mlflow.source.git.commit": commit or ""}
+        sweep_dir = self.run_dir.parent
+        if sweep_dir.parent.name == "multiruns":
+            sweep_key = uuid.uuid5(uuid.NAMESPACE_URL, str(sweep_dir)).hex
+            parent = self._find_or_create(experiment, sweep_key, sweep_dir.name, {})
+            self.client.set_terminated(parent)
+            tags["mlflow.parentRunId"] = parent
+        run_id = self._find_or_create(experiment, about["key"], about["run_name"], tags)
         if run_id != self.state.get("run_id"):  # in another store, or the former was deleted
             self.state |= {"offset": 0, "names": {}, "files": {}, "rejected": {}}
         self._save(uri=uri, experiment_id=experiment, run_id=run_id)
         self.about = about
 
-    def _find_or_create(self, experiment: str, key: str, name: str) -> str:
+    def _find_or_create(self, experiment: str, key: str, name: str, tags: dict[str, str]) -> str:
         """Return the id of the run with a key."""
         if found := self.client.search_runs([experiment], f"tags.run_key = '{key}'"):
             first, *surplus = sorted(run.info.run_id for run in found)
             for run_id in surplus:  # the answer to a request was late, and the request repeated
                 self.client.delete_run(run_id)
             return first
-        commit = (self.record.get("environment") or {}).get("git_commit")
-        tags = {"run_key": key, "mlflow.source.git.commit": commit or ""}
-        self.client.create_run(experiment, milliseconds(self.record.get("started")), tags, name)
-        return self._find_or_create(experiment, key, name)
+        started = milliseconds(self.record.get("started"))
+        self.client.create_run(experiment, started, {"run_key": key} | tags, name)
+        return self._find_or_create(experiment, key, name, tags)
 
     def _send_rows(self) -> None:
         rows = read_rows(self.run_dir / METRICS, self.state["offset"])
