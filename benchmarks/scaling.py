@@ -45,13 +45,6 @@ COMPARISONS: dict[str, dict[str, Side]] = {
             *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
         ),
     },
-    "search": {
-        "10 trials, sequential": SEARCH,
-        "10 trials, joblib, 2 workers": (
-            *(*SEARCH, "hydra.sweeper.n_jobs=2"),
-            *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-        ),
-    },
     "launchers": {
         f"4 jobs, {name}": ("-m", *SHORT, "seed=range(0,4)", f"hydra/launcher={name}", *more)
         for name, more in {
