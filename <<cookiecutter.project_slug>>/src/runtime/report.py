@@ -138,13 +138,12 @@ def plot_curves(path: Path, runs: list[Run], metric: str) -> None:
 
     figure = Figure()
     axes = figure.subplots()
-    for run, difference in zip(runs, describe_differences(runs), strict=True):
+    for run in runs:
         points = {}
         for row, _ in read_rows(run.folder / METRICS):
             if metric in row.get("metrics", {}):
                 points[row["step"]] = row["metrics"][metric]
-        label = difference or run.folder.name
-        axes.plot(list(points), list(points.values()), marker=".", label=label)
+        axes.plot(list(points), list(points.values()), marker=".", label=run.folder.name)
     axes.set(xlabel="step", ylabel=metric)
     axes.legend()
     figure.savefig(path)
