@@ -20,9 +20,10 @@ from src.runtime.run_folder import read_run
 
 def is_started_by_launcher() -> bool:
     """Return whether torchrun or srun started this process as one of several."""
-    tasks = int(os.environ.get("SLURM_NTASKS", 1))
-    under_srun = tasks > 1 and "SLURM_PROCID" in os.environ and "SLURM_STEP_ID" in os.environ
-    return "TORCHELASTIC_RUN_ID" in os.environ or under_srun
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return True
+    several = int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    return several and "SLURM_STEP_ID" in os.environ  # which a batch script itself has not
 
 
 def global_rank() -> int:
@@ -67,8 +68,10 @@ def needs_own_command(cfg: DictConfig) -> bool:
     keys = ("accelerator", "devices", "strategy", "num_nodes")
     devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}
     trainer = Trainer(**devices, logger=False, enable_checkpointing=False)
+    if trainer.world_size == 1:
+        return False
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    return trainer.world_size > 1 and not getattr(environment, "creates_processes_externally", True)
+    return not getattr(environment, "creates_processes_externally", True)
 
 
 def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
@@ -83,7 +86,9 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
     overrides = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
     script = str(Path(sys.argv[0]).resolve())
     command = [sys.executable, script, *overrides, f"hydra.run.dir={quoted(run_dir)}"]
-    process = subprocess.Popen(command, cwd=str(hydra.runtime.cwd))
+    environment = dict(os.environ)
+    environment.pop("MASTER_PORT", None)  # of an earlier job, which ran in this process
+    process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
     try:
         code = process.wait()
     except BaseException:  # a signal

@@ -46,7 +46,8 @@ def export_to_file(cfg: DictConfig) -> Path:
             draft = Path(folder, output.name)
             outputs = write_model(cfg.format, model, inputs, metadata(datamodule), draft)
             expected = model(inputs)
-            difference = (torch.as_tensor(outputs) - expected).abs().max()
+            differences = torch.as_tensor(outputs) - expected
+            difference = differences.abs().max()
             if not difference <= cfg.tolerance:  # NaN is a difference
                 raise ConfigError(f"It differs from the original: {difference:.2g} > tolerance")
             draft.replace(output)
