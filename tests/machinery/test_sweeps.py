@@ -210,6 +210,12 @@ def test_the_table_shows_what_is_monitored(toy: Toy, capsys: pytest.CaptureFixtu
     assert rows == [["run", "what", "differs", "val/loss"], ["1", "x=1", "0"], ["0", "x=0", "1"]]
 
 
+def test_jobs_that_recorded_nothing_are_shown(tmp_path: Path) -> None:
+    sweeps.assign_job_dir(str(tmp_path), 0, ["x=1"])
+    ((folder, record),) = sweeps.runs_below(tmp_path)
+    assert (folder.name, record["status"], record["overrides"]) == ("0", "not started", ["x=1"])
+
+
 def test_a_single_run_asks_nothing_of_the_callback(
     toy: Toy, recwarn: pytest.WarningsRecorder
 ) -> None:

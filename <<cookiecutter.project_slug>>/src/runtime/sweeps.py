@@ -121,10 +121,10 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
 
 
 def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield folder and record of each run below a folder."""
+    """Yield folder and record of each run below a folder, also of jobs without a record yet."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if record := read_run(path):
-            yield path, record
+        if record := read_run(path) or read_json(path / JOB):
+            yield path, {"status": "not started", **record}
         elif path.is_dir() and not path.name.startswith("."):
             yield from runs_below(path)
 
