@@ -114,8 +114,8 @@ def test_the_command_of_the_best_trial_repeats_it(
     words = shlex.split(line)
     assert words[words.index("src/train.py") + 1 :] == [
         f"paths.log_dir={mine.log_dir}",
-        "+note='a b'",
         f"x={best.params['x']}",
+        "+note='a b'",
     ]
 
 
