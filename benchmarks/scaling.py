@@ -1,6 +1,6 @@
 """What several processes gain, and what each launcher costs a job: ratios taken in one run.
 
-python benchmarks/scaling.py PROJECT [processes] [joblib] [search] [launchers] [--repeat 3]
+python benchmarks/scaling.py PROJECT [processes] [joblib] [launchers] [--repeat 3]
 
 PROJECT is a baked project whose environment is active. The two sides of a comparison alternate.
 """
@@ -26,10 +26,6 @@ STEPS = (  # the second epoch counts; the first one warms up
 )
 HEAVY = (*STEPS, "model/net=resnet18", "++trainer.limit_train_batches=3")
 JOBS = ("-m", *SHORT, "trainer.max_epochs=10", "data.batch_size=64")  # a second or two each
-SEARCH = (  # the same ten trials on each side, to their ends
-    *(*JOBS, "common/search=mnist_optuna", "hydra.sweeper.n_trials=10"),
-    *("hydra.sweeper.sampler=random", "callbacks.optuna_pruning=null"),
-)
 
 Side = tuple[str, ...]
 COMPARISONS: dict[str, dict[str, Side]] = {
@@ -42,13 +38,6 @@ COMPARISONS: dict[str, dict[str, Side]] = {
         "20 jobs, 1 worker": (*JOBS, "seed=range(0,20)"),
         "20 jobs, joblib, 2 workers": (
             *(*JOBS, "seed=range(0,20)"),
-            *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-        ),
-    },
-    "search": {
-        "10 trials, sequential": SEARCH,
-        "10 trials, joblib, 2 workers": (
-            *(*SEARCH, "hydra.sweeper.n_jobs=2"),
             *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
         ),
     },
@@ -71,8 +60,6 @@ def measured(project: Path, side: Side) -> tuple[float, float | None]:
         seeds = any("seed=range" in o for o in side)
         overrides = [o for o in side if not (seeds and o == "seed=0")]
         command = [sys.executable, "src/train.py", *overrides, f"paths.log_dir={logs}"]
-        if any("search" in o for o in side):
-            command.append(f"hydra.sweeper.experiment_file={logs}/best.yaml")
         # Several processes against one: a core each, or one process would take both cores.
         alone = {"OMP_NUM_THREADS": "1"} if any("trainer@trainer" in o for o in side) else {}
         start = time.perf_counter()

@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
         hint = f"Choose a sweep: sweep={'|'.join(names)}" if names else "Start with src/train.py"
         raise ConfigError(f"there are no runs in {folder}. {hint}")
     if cfg.json:
-        print(json.dumps(report.flat_rows(runs), indent=1))
+        print(json.dumps([run.row for run in runs], indent=1))
         return
     names = report.metric_names(runs)
     if cfg.metric and cfg.metric not in names:
@@ -43,11 +43,11 @@ def main(cfg: DictConfig) -> None:
     metric, mode = report.choose_metric(runs, cfg.metric, cfg.mode)
     shown = report.print_runs(runs, metric, mode, cfg.top)
     if cfg.csv:
-        report.write_csv(cfg.csv, report.flat_rows(runs))
+        report.write_csv(cfg.csv, [run.row for run in runs])
         print(f"Table: {cfg.csv}")
     picture = Path(cfg.paths.output_dir, "report.png")
-    if report.plot_curves(picture, shown, metric):
-        print(f"Curves: {picture}")
+    report.plot_curves(picture, shown, metric)
+    print(f"Curves: {picture}")
 
 
 if __name__ == "__main__":

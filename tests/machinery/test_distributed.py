@@ -21,22 +21,21 @@ TORCHRUN = (
 
 
 @pytest.mark.parametrize(
-    ("environment", "rank", "is_child"),
+    ("environment", "rank"),
     [
-        ({}, 0, False),
-        ({"LOCAL_RANK": "1"}, 1, True),
-        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1"}, 3, False),
-        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}, 1, False),
-        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, 0, False),  # the batch script itself
+        ({}, 0),
+        ({"LOCAL_RANK": "1"}, 1),
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1"}, 3),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1"}, 1),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, 0),  # the batch script itself
     ],
 )
 def test_the_rank_is_known_without_torch(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], rank: int, is_child: bool
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], rank: int
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert distributed.global_rank() == rank
-    assert distributed.is_child() == is_child
 
 
 def test_a_sweep_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,6 @@ def test_onnx_is_used_without_torch(tmp_path: Path) -> None:
         expected = model(torch.from_numpy((raw - 0.5) / 0.25))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert predicted == [Data.class_names[index] for index in expected.argmax(1).tolist()]
-    assert facts["input_shape"] == {"inputs": [None, 3, 6]}
     assert facts["preparation"] == {"fitted": 7}
 
 

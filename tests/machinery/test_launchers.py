@@ -42,7 +42,7 @@ def test_a_sweep_continues(tmp_path: Path, launcher: str) -> None:
     choice = f"hydra/launcher={launcher}"
     output = run(tmp_path, choice, "x=1,2,3", TOY_BAD="2", code=1)
     assert ran(tmp_path) == ["0 1", "1 2", "2 3"]
-    assert "1 failed: ValueError: x=2 is bad" in output
+    assert "failed ValueError: x=2 is bad" in output
     run(tmp_path, choice, "x=0,1,2,3")
     assert ran(tmp_path)[:2] == ["0 1", "1 2"]
     assert sorted(line.split()[1] for line in ran(tmp_path)) == ["0", "1", "2", "2", "3"]
@@ -50,13 +50,12 @@ def test_a_sweep_continues(tmp_path: Path, launcher: str) -> None:
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_search_runs_trials_in_parallel(tmp_path: Path, launcher: str) -> None:
+def test_a_search_runs_its_trials(tmp_path: Path, launcher: str) -> None:
     pytest.importorskip("optuna")
     pytest.importorskip(f"hydra_plugins.hydra_{LAUNCHERS[launcher]}_launcher")
-    parallel = (f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2")
-    search = ("hydra/sweeper=optuna", "x=interval(0,1)", "hydra.sweeper.n_trials=4", *parallel)
-    output = run(tmp_path, *search)
-    assert [line.split()[0] for line in ran(tmp_path)] == ["0", "1", "2", "3"]
+    search = ("hydra/sweeper=optuna", "x=interval(0,1)", "hydra.sweeper.n_trials=3")
+    output = run(tmp_path, *search, f"hydra/launcher={launcher}")
+    assert [line.split()[0] for line in ran(tmp_path)] == ["0", "1", "2"]
     assert "Best trial" in output
 
 

@@ -97,8 +97,7 @@ def test_a_failure_stops_no_other_job_and_is_repeated(toy: Toy) -> None:
     assert process.returncode == 1
     assert toy.ran() == ["0 1", "1 2", "2 3"]
     row = next(line for line in output.splitlines() if line.split()[:2] == ["1", "x=2"])
-    assert "failed" in row
-    assert "1 failed: ValueError: x=2 is bad" in output
+    assert "failed ValueError: x=2 is bad" in row
     toy.run("x=1,2,3")
     assert toy.ran() == ["1 2"]
 
@@ -135,15 +134,6 @@ def test_a_sweep_that_is_killed_again_and_again_does_each_job_once(toy: Toy) -> 
 @pytest.mark.slow
 def test_twenty_kills(toy: Toy) -> None:
     kill_again_and_again(toy, kills=20)
-
-
-def test_a_sweep_that_runs_on_another_host_is_refused(toy: Toy) -> None:
-    toy.folder.mkdir(parents=True)
-    owner = {"host": "node17", "pid": 1234, "process_start": "1"}
-    write_json(toy.folder / ".sweep.1", owner)
-    with pytest.raises(SystemExit, match=r"process 1234 on node17, last seen \d seconds ago"):
-        toy.run("x=1")
-    assert toy.ran() == []
 
 
 def test_a_job_that_is_running_is_not_run_again(toy: Toy) -> None:
@@ -183,12 +173,6 @@ def test_a_folder_of_the_users_own_is_used(toy: Toy) -> None:
     toy.run("x=1,2", subdir)
     toy.run("x=1,2,3", subdir)
     assert toy.ran() == ["job-1 1", "job-2 2", "job-3 3"]
-
-
-@pytest.mark.parametrize("name", ["''", ".", "..", "a/b"])
-def test_a_name_that_names_no_folder_is_refused(toy: Toy, name: str) -> None:
-    with pytest.raises(SystemExit, match="cannot name a folder"):
-        toy.run("x=1", f"sweep_name={name}")
 
 
 def test_a_sweep_without_jobs_is_refused(toy: Toy) -> None:

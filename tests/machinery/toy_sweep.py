@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.runtime import run_folder, sweeps
-from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, prepare_environment
+from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, as_typed, prepare_environment
 
 prepare_environment()
 run_folder.register_resolvers()
@@ -56,7 +56,7 @@ def job(cfg: DictConfig) -> Any:
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     claim = run_folder.Claim.acquire(run_dir)
-    start = {"started": run_folder.now(), "overrides": list(hydra_config.overrides.task)}
+    start = {"started": run_folder.now(), "overrides": as_typed(hydra_config.overrides.task)}
     run_folder.write_run(run_dir, **start, status="running", metrics={}, error=None)
     with Path(cfg.paths.log_dir, "lines").open("a") as file:
         file.write(f"{run_dir.name} {cfg.x}\n")

@@ -8,8 +8,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,17 +16,14 @@ from omegaconf import DictConfig
 
 from src.runtime.project import ConfigError, as_typed, is_sweep_job, quoted
 from src.runtime.run_folder import read_run
-from src.runtime.signals import Interrupted
-
-LAUNCHER_VARIABLES = ("SLURM_", "TORCHELASTIC_", "PMI_", "OMPI_")
-RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def is_started_by_launcher() -> bool:
     """Return whether torchrun or srun started this process as one of several."""
-    tasks = int(os.environ.get("SLURM_NTASKS", 1))
-    under_srun = tasks > 1 and "SLURM_PROCID" in os.environ and "SLURM_STEP_ID" in os.environ
-    return "TORCHELASTIC_RUN_ID" in os.environ or under_srun
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return True
+    several = int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    return several and "SLURM_STEP_ID" in os.environ  # which a batch script itself has not
 
 
 def global_rank() -> int:
@@ -36,11 +31,6 @@ def global_rank() -> int:
     if is_started_by_launcher():
         return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
     return int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("NODE_RANK", 0))
-
-
-def is_child() -> bool:
-    """Return whether rank 0 started this process by repeating its own command line."""
-    return global_rank() > 0 and not is_started_by_launcher()
 
 
 def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
@@ -56,21 +46,13 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
         )
     if global_rank() == 0:
         return list(argv)
-    if is_child():
-        _end_with_parent()
-        return [*argv, "hydra/job_logging=stdout"]  # Lightning added the rest
     return [*argv, "hydra/job_logging=stdout", "hydra.output_subdir=null"]
 
 
 def quiet_other_ranks() -> None:
-    """Let ranks other than 0 print warnings only, and write no log file."""
-    if global_rank() == 0:
-        return
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        if isinstance(handler, logging.FileHandler):
-            root.removeHandler(handler)
-        else:
+    """Let ranks other than 0 print warnings only."""
+    if global_rank() > 0:
+        for handler in logging.getLogger().handlers:
             handler.setLevel(logging.WARNING)
 
 
@@ -79,18 +61,17 @@ def needs_own_command(cfg: DictConfig) -> bool:
 
     Lightning starts them by repeating the command line: in a sweep, the whole sweep.
     """
-    if not is_sweep_job():
-        return False
-    keys = ("accelerator", "devices", "strategy", "num_nodes")
-    devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}
-    if str(devices.get("devices")) == "1" and devices.get("num_nodes", 1) == 1:
+    if not is_sweep_job() or cfg.trainer.get("devices") == 1:
         return False
     from lightning.pytorch import Trainer  # what `auto` means is known once a trainer is built
 
-    off = {f"enable_{name}": False for name in ("checkpointing", "progress_bar", "model_summary")}
-    trainer = Trainer(**devices, **off, logger=False)
+    keys = ("accelerator", "devices", "strategy", "num_nodes")
+    devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}
+    trainer = Trainer(**devices, logger=False, enable_checkpointing=False)
+    if trainer.world_size == 1:
+        return False
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    return trainer.world_size > 1 and not getattr(environment, "creates_processes_externally", True)
+    return not getattr(environment, "creates_processes_externally", True)
 
 
 def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
@@ -101,19 +82,16 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
         Interrupted: if a signal ended it.
     """
     hydra = HydraConfig.get()
-    run_dir = Path(hydra.runtime.output_dir)
+    run_dir = hydra.runtime.output_dir
     overrides = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
-    script = Path(sys.argv[0]).resolve()
-    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted(run_dir)}"]
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(LAUNCHER_VARIABLES) and name not in RANK_VARIABLES
-    }
+    script = str(Path(sys.argv[0]).resolve())
+    command = [sys.executable, script, *overrides, f"hydra.run.dir={quoted(run_dir)}"]
+    environment = dict(os.environ)
+    environment.pop("MASTER_PORT", None)  # of an earlier job, which ran in this process
     process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
     try:
         code = process.wait()
-    except (Interrupted, KeyboardInterrupt):
+    except BaseException:  # a signal
         process.terminate()  # it writes a checkpoint first
         process.wait()
         raise
@@ -121,15 +99,3 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
     if code != 0:
         raise ConfigError(f"the job in {run_dir} ended with code {code}: {record.get('error')}")
     return record.get("metrics", {})
-
-
-def _end_with_parent() -> None:
-    """End this process once rank 0 is gone; else it would wait for it in a collective forever."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

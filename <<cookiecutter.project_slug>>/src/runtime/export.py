@@ -1,7 +1,6 @@
 """Export a model as ONNX, as a `torch.export` program, or in MLflow's format, and compare it."""
 
 import json
-import logging
 import os
 import tempfile
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from src.runtime.checkpoint_config import config_from_checkpoint, restore_model
 from src.runtime.project import ConfigError
 from src.runtime.run import open_run
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "mlflow": ""}
+FILE_NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "mlflow": "model"}
 
 
 def export_to_file(cfg: DictConfig) -> Path:
@@ -31,37 +30,32 @@ def export_to_file(cfg: DictConfig) -> Path:
         ConfigError: if the format is unknown or not installed, the model is not of the kind that
             can be exported, or the result differs from it by more than `cfg.tolerance`.
     """
-    if cfg.format not in SUFFIXES:
-        raise ConfigError(f"format={cfg.format} is unknown: choose {', '.join(SUFFIXES)}")
+    if cfg.format not in FILE_NAMES:
+        raise ConfigError(f"format={cfg.format} is unknown: choose {', '.join(FILE_NAMES)}")
     if cfg.format == "onnx" and find_spec("onnxruntime") is None:
         raise ConfigError("format=onnx needs onnxruntime. Type: uv pip install -e '.[export]'")
-    for name in ("onnxscript", "onnx_ir", "mlflow.utils.environment"):  # log every detail
-        logging.getLogger(name).setLevel(logging.ERROR)
     cfg = config_from_checkpoint(cfg)
     with open_run(cfg) as run:
         objects = run.build()
         model, datamodule = objects["model"], objects["datamodule"]
         restore_model(model, cfg.ckpt_path, datamodule)
         inputs = example_inputs(model, datamodule)
-        output = Path(cfg.output or Path(cfg.paths.output_dir, f"model{SUFFIXES[cfg.format]}"))
+        output = Path(cfg.output or Path(cfg.paths.output_dir, FILE_NAMES[cfg.format]))
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             draft = Path(folder, output.name)
-            exported = write_model(cfg.format, model, inputs, metadata(datamodule, inputs), draft)
-            for batch in (inputs, apply_to_collection(inputs, Tensor, lambda tensor: tensor[:1])):
-                difference = (torch.as_tensor(exported(batch)) - model(batch)).abs().max().item()
-                if not difference <= cfg.tolerance:  # NaN is a difference
-                    raise ConfigError(f"It differs from the original: {difference:.2g} > tolerance")
+            outputs = write_model(cfg.format, model, inputs, metadata(datamodule), draft)
+            expected = model(inputs)
+            differences = torch.as_tensor(outputs) - expected
+            difference = differences.abs().max()
+            if not difference <= cfg.tolerance:  # NaN is a difference
+                raise ConfigError(f"It differs from the original: {difference:.2g} > tolerance")
             draft.replace(output)
     return output
 
 
 def example_inputs(model: LightningModule, datamodule: Any) -> Any:
-    """Return inputs `(B, ...)`: the model's `example_input_array`, or of the validation data.
-
-    Raises:
-        ConfigError: if the inputs are neither a tensor nor a dict of tensors.
-    """
+    """Return inputs `(B, ...)`: the model's `example_input_array`, or of the validation data."""
     batch: Any = model.example_input_array
     if batch is None and datamodule is not None:
         datamodule.prepare_data()
@@ -69,56 +63,58 @@ def example_inputs(model: LightningModule, datamodule: Any) -> Any:
         loaders = datamodule.val_dataloader()
         batch = next(iter(loaders[0] if isinstance(loaders, list) else loaders))
     inputs = batch[0] if isinstance(batch, list | tuple) else batch
-    if not all(isinstance(tensor, Tensor) for tensor in _named(inputs).values()):
+    if not isinstance(inputs, Tensor | dict):
         raise ConfigError("The model needs an example_input_array: a tensor or a dict of tensors")
     # Twice, since a single example would make the batch size a constant.
     return apply_to_collection(inputs, Tensor, lambda x: torch.cat([x, x])[:8])
 
 
-def metadata(datamodule: Any, inputs: Any) -> dict[str, str]:
+def metadata(datamodule: Any) -> dict[str, str]:
     """Return what one needs to know to prepare inputs and to name outputs, each as JSON."""
-    facts = {name: getattr(datamodule, name, None) for name in ("class_names", "mean", "std")}
-    facts["input_shape"] = {n: [None, *tensor.shape[1:]] for n, tensor in _named(inputs).items()}
-    facts["preparation"] = datamodule.state_dict() if datamodule else {}
-    return {name: json.dumps(fact, default=lambda v: v.tolist()) for name, fact in facts.items()}
+    facts = {"preparation": datamodule.state_dict() if datamodule else {}}
+    for name in ("class_names", "mean", "std"):
+        facts[name] = getattr(datamodule, name, None)
+    return {name: json.dumps(fact, default=Tensor.tolist) for name, fact in facts.items()}
 
 
 def write_model(format: str, model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
-    """Write a model with its metadata, and return a function that runs what was written.
+    """Write a model with its metadata, and return what the written one computes of the inputs.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.
     """
     if format == "mlflow":
-        if not isinstance(inputs, Tensor):
-            raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        import mlflow.pytorch  # seconds, and perhaps an extra
-
-        mlflow.pytorch.save_model(
-            model,
-            path,
-            input_example=inputs.numpy(),
-            # Guessing them takes 10 seconds.
-            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
-            serialization_format="pt2",  # needs no code of this project
-            metadata=facts,
-        )
-        loaded = mlflow.pyfunc.load_model(str(path))
-        return lambda batch: loaded.predict(batch.numpy())
+        return write_mlflow(model, inputs, facts, path)
     shapes = apply_to_collection(inputs, Tensor, lambda tensor: {0: torch.export.Dim("batch")})
     program = torch.export.export(model, (inputs,), dynamic_shapes=(shapes,))
     if format == "torch_export":
         torch.export.save(program, path, extra_files=facts)
-        return torch.export.load(path).module()
-    import onnxruntime  # an extra
-
-    onnx: Any = torch.onnx.export(program, input_names=list(_named(inputs)), verbose=False)
+        return torch.export.load(path).module()(inputs)
+    names = list(inputs) if isinstance(inputs, dict) else ["inputs"]
+    onnx: Any = torch.onnx.export(program, input_names=names, verbose=False)
     onnx.model.metadata_props.update(facts)
     onnx.save(path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(None, {k: v.numpy() for k, v in _named(batch).items()})[0]
+    return onnx(inputs)[0]  # with onnxruntime
 
 
-def _named(inputs: Any) -> dict[str, Any]:
-    return inputs if isinstance(inputs, dict) else {"inputs": inputs}
+def write_mlflow(model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
+    """Write a folder for `mlflow models serve`, and return what it computes of the inputs.
+
+    Raises:
+        ConfigError: if the model takes more than a tensor.
+    """
+    if not isinstance(inputs, Tensor):
+        raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow.pytorch  # seconds, and perhaps an extra
+
+    mlflow.pytorch.save_model(
+        model,
+        path,
+        input_example=inputs.numpy(),
+        # Guessing them takes 10 seconds.
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
+        serialization_format="pt2",  # needs no code of this project
+        metadata=facts,
+    )
+    return mlflow.pyfunc.load_model(str(path)).predict(inputs.numpy())

@@ -1,6 +1,5 @@
 """Predict what a file or folder holds, with the model and the preparation of a checkpoint."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from torch.utils.data import default_collate
 from src.runtime.build import Objects
 from src.runtime.checkpoint_config import config_from_checkpoint, restore_model
 from src.runtime.project import ConfigError
+from src.runtime.report import write_csv
 from src.runtime.run import open_run
-
-DECIMALS = 6
 
 
 def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
@@ -34,16 +32,23 @@ def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
     cfg = config_from_checkpoint(cfg)
     with open_run(cfg) as run:
         objects = run.build()
-        datamodule = objects["datamodule"]
-        if hasattr(datamodule, "prediction_dataset"):
-            output = _output_file(cfg, ".csv", ".parquet")
-            rows = predict_items(cfg, objects)
-            _write_table(output, rows)
-            return output, {row["name"]: row["error"] for row in rows if row["error"]}
-        output = _output_file(cfg, ".pt")
-        trainer, model = objects["trainer"], objects["model"]
-        torch.save(trainer.predict(model, None, datamodule, ckpt_path=cfg.ckpt_path), output)
-        return output, {}
+        trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
+        output = Path(cfg.output or Path(cfg.paths.output_dir, "predictions.csv"))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if not hasattr(datamodule, "prediction_dataset"):
+            output = output.with_suffix(".pt")
+            torch.save(trainer.predict(model, None, datamodule, ckpt_path=cfg.ckpt_path), output)
+            return output, {}
+        if output.suffix not in (".csv", ".parquet"):
+            raise ConfigError(f"output={output} must end in .csv or .parquet")
+        rows = predict_items(cfg, objects)
+        if output.suffix == ".csv":
+            write_csv(output, rows)
+        else:
+            import pandas  # seconds, and an extra
+
+            pandas.DataFrame(rows).to_parquet(output)
+        return output, {row["name"]: row["error"] for row in rows if row["error"]}
 
 
 def predict_items(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
@@ -61,18 +66,19 @@ def predict_items(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
         raise ConfigError(f"input={cfg.input} holds nothing to predict")
     rows = [dict[str, Any](name=name, prediction=None, error=None) for name in dataset.names]
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        for indices in track(torch.arange(len(rows)).split(cfg.batch_size), "Predicting"):
-            items = {}
-            for index in indices.tolist():
+        for start in track(range(0, len(rows), cfg.batch_size), "Predicting"):
+            readable, items = [], []
+            for index, row in enumerate(rows[start : start + cfg.batch_size], start):
                 try:
-                    items[index] = dataset[index]
+                    items.append(dataset[index])
+                    readable.append(row)
                 except (ValueError, OSError) as error:
-                    rows[index]["error"] = f"{type(error).__name__}: {error}"
-            if items:
-                batch = move_data_to_device(default_collate(list(items.values())), model.device)
-                predictions = prediction_rows(model(batch).cpu(), datamodule)
-                for index, prediction in zip(items, predictions, strict=True):
-                    rows[index] |= prediction
+                    row["error"] = f"{type(error).__name__}: {error}"
+            if readable:
+                batch = move_data_to_device(default_collate(items), model.device)
+                predictions = prediction_rows(model(batch).float().cpu(), datamodule)
+                for row, prediction in zip(readable, predictions, strict=True):
+                    row.update(prediction)
     return rows
 
 
@@ -87,41 +93,22 @@ def prediction_rows(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
     Raises:
         ConfigError: if there are not as many logits as classes.
     """
-    outputs = outputs.double()
     classes = getattr(datamodule, "class_names", ())
     if not classes:
         if hasattr(datamodule, "to_target_unit"):
             outputs = datamodule.to_target_unit(outputs)
-        numbers = outputs.reshape(len(outputs), -1).squeeze(1).round(decimals=DECIMALS)
+        numbers = outputs.reshape(len(outputs), -1).squeeze(1)
         return [{"prediction": number} for number in numbers.tolist()]
-    if outputs.shape[1:] != (len(classes),):
+    shape = list(outputs.shape[1:])
+    if shape != [len(classes)]:
         raise ConfigError(
-            f"The model returns {list(outputs.shape[1:])} numbers for an input, but its datamodule "
-            f"has {len(classes)} class_names: it should return a logit for each"
+            f"The model returns {shape} numbers for an input, but its datamodule has "
+            f"{len(classes)} class_names: it should return a logit for each"
         )
     names = [f"p_{name}" for name in classes]
     rows = []
     for best, probabilities in zip(outputs.argmax(1), outputs.softmax(1), strict=True):
-        numbers = probabilities.round(decimals=DECIMALS).tolist()
-        rows.append({"prediction": classes[best], **dict(zip(names, numbers, strict=True))})
+        row = {"prediction": classes[best]}
+        row.update(zip(names, probabilities.tolist(), strict=True))
+        rows.append(row)
     return rows
-
-
-def _output_file(cfg: DictConfig, *suffixes: str) -> Path:
-    output = Path(cfg.output or Path(cfg.paths.output_dir, f"predictions{suffixes[0]}"))
-    if output.suffix not in suffixes:
-        raise ConfigError(f"output={output} must end in {' or '.join(suffixes)}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    return output
-
-
-def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
-    if output.suffix == ".parquet":
-        import pandas  # seconds, and an extra
-
-        pandas.DataFrame(rows).to_parquet(output)
-        return
-    with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, max(rows, key=len))
-        writer.writeheader()
-        writer.writerows(rows)

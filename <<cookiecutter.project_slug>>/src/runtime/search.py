@@ -8,18 +8,15 @@ Hydra imports this module at each start; Optuna is imported when a search begins
 """
 
 import logging
-import math
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -30,19 +27,14 @@ from src.runtime.sweeps import comparable, optimized_metrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
-    from optuna import Study, Trial
 
 log = logging.getLogger(__name__)
 
 CLAIM = ".trial"  # in a trial's folder: the process that runs it and tells Optuna the result
-RACE_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between attempts to make the tables of a new database
-MOST_FAILURES = 3  # in a row
-NOT_REPEATED = ("search=", "common/search=", "sweep_name=", "optimized_metric=", "callbacks.optuna")
-INSTALL = 'uv pip install -e ".[optuna]"   (without uv: pip install -e ".[optuna]")'
+NOT_REPEATED = ("common/search=", "sweep_name=", "optimized_metric=")  # in a single run
+START_OVER = "To start over, give the search another name: sweep_name=NAME"
 
-ClaimedTrial = tuple[Any, Claim]  # Optuna's Trial; a FrozenTrial if another process had begun it
-
-current_trial: "Trial | None" = None  # the one that runs in this process, for its callback
+current_trial: Any = None  # the one that runs in this process, for its callback
 
 
 class Search(Sweeper):
@@ -51,18 +43,15 @@ class Search(Sweeper):
     `configs/hydra/sweeper/optuna.yaml` explains the keys; workers share the sweep's folder.
     """
 
-    def __init__(self, study_name: str, n_trials: int, n_jobs: int, **settings: Any) -> None:
-        self.study_name, self.n_trials, self.n_jobs = study_name, n_trials, n_jobs
-        self.settings = settings
+    def __init__(self, study_name: str, n_trials: int, **settings: Any) -> None:
+        self.study_name, self.n_trials, self.settings = study_name, int(n_trials), settings
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what Hydra hands to a sweeper."""
-        self.hydra_context, self.config = hydra_context, config
         self.folder = Path(config.hydra.sweep.dir)
         self.metrics = optimized_metrics(config)
-        self.advice = f"To start over: sweep_name={self.study_name}_2"
         self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
         self.launch = launcher.launch
@@ -72,68 +61,57 @@ class Search(Sweeper):
 
         Raises:
             ConfigError: if it cannot run, does not fit the study, or its trials fail.
-            hydra.errors.HydraException: if one of the choices cannot be composed.
         """
         listed = [f"{key}={value}" for key, value in self.settings["params"].items()]
         given = self.parser.parse_overrides([*listed, *arguments])
         by_key = {override.get_key_element(): override for override in given}  # typed ones win
-        self.searched = {key: o for key, o in by_key.items() if o.is_sweep_override()}
-        self.fixed = [str(o.input_line) for o in by_key.values() if not o.is_sweep_override()]
-        directions = list(self.settings["directions"])
-        if not self.searched:
-            raise ConfigError("nothing to search: hydra.sweeper.params is empty")
-        if len(self.metrics) != len(directions):
-            given = f"optimized_metric={self.metrics}, hydra.sweeper.directions={directions}"
-            raise ConfigError(f"a search needs a direction for each metric: {given}")
+        self.overrides = list(by_key.values())
         try:
-            import optuna
+            self.study = self.open_study()
         except ModuleNotFoundError as error:
-            raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {INSTALL}") from error
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.states = optuna.trial.TrialState
-        self.study = self.open_study(directions)
+            install = 'uv pip install -e ".[optuna]"'
+            raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {install}") from error
         left = f"{self.count_left()} of {self.n_trials} trials left"
         print(f"Search {self.study_name}: {left}", flush=True)
         if len(self.metrics) > 1:
             print("Trials are not pruned: there are several metrics", flush=True)
         failures = 0
-        while batch := list(islice(iter(self.next_trial, None), self.n_jobs)):
-            for has_failed in self.run_trials(batch):
-                failures = failures + 1 if has_failed else 0
-            if failures >= MOST_FAILURES:
+        while claimed := self.claim_trial():
+            failures = 0 if self.run_trial(*claimed) else failures + 1
+            if failures == 3:
                 raise ConfigError(f"the search ends: {failures} trials in a row failed, see above")
         self.print_best()
 
-    def open_study(self, directions: list[str]) -> "Study":
-        """Return the study, created if it is new; warn if it began with other overrides.
+    def open_study(self) -> Any:
+        """Return the study, created if it is new; warn if it began with other settings.
 
         Raises:
-            ConfigError: if it has other directions.
+            ConfigError: if there is not a direction for each metric.
         """
-        from optuna import create_study
-        from optuna.exceptions import DuplicatedStudyError
+        import optuna
 
-        sampler = dict(self.settings["sampler"])
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.states = optuna.trial.TrialState
+        directions = list(self.settings["directions"])
+        if len(directions) != len(self.metrics):
+            raise ConfigError(f"a search needs a direction for each metric: {self.metrics}")
         arguments: dict[str, Any] = {
             "study_name": self.study_name,
             "storage": open_database(self.settings["storage"]),
             "directions": directions,
+            "sampler": instantiate(self.settings["sampler"]),
             "pruner": instantiate(self.settings["pruner"]),
         }
-        overrides = [*comparable(self.fixed), f"optimized_metric={','.join(self.metrics)}"]
+        settings = [*self.metrics, *directions]
+        settings += comparable([str(override.input_line) for override in self.overrides])
         try:
-            study = create_study(**arguments)
-            study.set_user_attr("overrides", overrides)
-        except DuplicatedStudyError:  # with the seed, each process would draw the same trials
-            study = create_study(**arguments, load_if_exists=True)
-            sampler.pop("seed", None)
-        study.sampler = instantiate(sampler)
-        known = [direction.name.lower() for direction in study.directions]
-        if known != directions:
-            raise ConfigError(f"the study has directions {known}. {self.advice}")
-        if changed := set(study.user_attrs.get("overrides", overrides)) ^ set(overrides):
-            names = " ".join(sorted(changed))
-            log.warning("Earlier trials differ in: %s. %s", names, self.advice)
+            study = optuna.create_study(**arguments)
+            study.set_user_attr("settings", settings)
+        except optuna.exceptions.DuplicatedStudyError:
+            study = optuna.create_study(**arguments, load_if_exists=True)
+            study.sampler.reseed_rng()  # with the seed, each process would draw the same trials
+        if changed := set(study.user_attrs.get("settings", settings)) ^ set(settings):
+            log.warning("Earlier trials differ in: %s. %s", " ".join(sorted(changed)), START_OVER)
         return study
 
     def count_left(self) -> int:
@@ -141,117 +119,77 @@ class Search(Sweeper):
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
 
-    def claim_abandoned(self) -> ClaimedTrial | None:
-        """Claim a trial whose process has ended without a result, if there is one."""
-        for running in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
-            folder = self.folder / str(running.number)
-            if not folder.exists() or is_alive(folder):
-                continue
-            with suppress(RunIsActive):
-                claim = Claim.acquire(folder, CLAIM)
-                trial = self.study.get_trials(deepcopy=False)[running.number]
-                if not trial.state.is_finished():
-                    if "overrides" in trial.user_attrs:
-                        return trial, claim
-                    self.study.tell(trial.number, state=self.states.FAIL)  # killed while drawing
-                claim.release()
-        return None
-
-    def next_trial(self) -> ClaimedTrial | None:
-        """Claim an abandoned trial, else begin a new one; None if enough of them have begun.
+    def claim_trial(self) -> tuple[Any, Claim] | None:
+        """Claim a trial whose process has ended, else a new one; None if enough have begun.
 
         Raises:
-            ConfigError: if a parameter had other choices before.
+            ValueError: if a parameter had other choices before.
         """
-        if abandoned := self.claim_abandoned():
-            return abandoned
-        running = self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,))
-        alive = sum(is_alive(self.folder / str(trial.number)) for trial in running)
+        alive = 0
+        for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
+            folder = self.folder / str(trial.number)
+            if active_owner(folder, CLAIM) or active_owner(folder):
+                alive += 1
+            elif "overrides" in trial.user_attrs:  # else it was killed before it began
+                with suppress(RunIsActive):
+                    return trial, Claim.acquire(folder, CLAIM)
         if alive >= self.count_left():
             return None
         trial = self.study.ask()
         claim = Claim.acquire(self.folder / str(trial.number), CLAIM)
-        try:
-            drawn = [f"{key}={draw(trial, key, o)}" for key, o in self.searched.items()]
-        except ValueError as error:
-            self.study.tell(trial, state=self.states.FAIL)
-            raise ConfigError(f"{error} {self.advice}") from error
-        trial.set_user_attr("overrides", [*self.fixed, *drawn])
+        trial.set_user_attr("overrides", [draw(trial, override) for override in self.overrides])
         return trial, claim
 
-    def run_trials(self, batch: Sequence[ClaimedTrial]) -> list[bool]:
-        """Run trials and tell Optuna their results; return whether each failed."""
+    def run_trial(self, trial: Any, claim: Claim) -> bool:
+        """Run a trial and tell Optuna its result; return whether it has one."""
         global current_trial
-        first, _ = batch[0]
-        can_prune = len(self.metrics) == self.n_jobs == 1 and hasattr(first, "should_prune")
-        current_trial = first if can_prune else None
-        jobs = [[*t.user_attrs["overrides"], f"hydra.sweep.subdir={t.number}"] for t, _ in batch]
-        results = self.launch(jobs, initial_job_idx=first.number)
+        current_trial = trial if len(self.metrics) == 1 else None  # others are not pruned
+        job = [*trial.user_attrs["overrides"], f"hydra.sweep.subdir={trial.number}"]
+        (result,) = self.launch([job], initial_job_idx=trial.number)
         current_trial = None
-        return [self.tell(*claimed, result) for claimed, result in zip(batch, results, strict=True)]
-
-    def tell(self, trial: Any, claim: Claim, result: JobReturn) -> bool:
-        """Tell Optuna how a trial ended; return whether it failed."""
-        if claim.lost():
-            log.warning("Trial %d was taken over by another process", trial.number)
-            return False
-        outcome: dict[str, Any] = {"state": self.states.FAIL}
         try:
-            value = result.return_value
-            values = value if isinstance(value, tuple) else (value,)
-            if any(map(math.isnan, values)):
-                raise ValueError(f"{','.join(self.metrics)} is {value}")
-            current = self.study.get_trials(deepcopy=False)[trial.number]
-            is_pruned = "pruned" in current.user_attrs
-            outcome = {"state": self.states.PRUNED} if is_pruned else {"values": values}
+            value, state = result.return_value, None  # Optuna then records NaN as a failure
         except Exception as error:
             log.error("Trial %d failed: %s", trial.number, error)
-        self.study.tell(trial.number, **outcome)
+            value, state = None, self.states.FAIL
+        if "pruned" in trial.user_attrs:
+            value, state = None, self.states.PRUNED
+        told = self.study.tell(trial.number, value, state, skip_if_finished=True)
         claim.release()
-        return outcome.get("state") == self.states.FAIL
+        return told.state != self.states.FAIL
 
     def print_best(self) -> None:
         """Print the best trials, each with the command that trains with its parameters."""
-        for trial in self.study.best_trials[:5]:
-            values = zip(self.metrics, trial.values or (), strict=True)
-            print(f"Best trial {trial.number}:", *(f"{name}={value:.5g}" for name, value in values))
-            overrides = trial.user_attrs["overrides"]
-            kept = [override for override in overrides if not override.startswith(NOT_REPEATED)]
-            print("   ", command("src/train.py", *kept))
-        print(f"More trials: hydra.sweeper.n_trials={2 * self.n_trials}. {self.advice}")
+        for trial in self.study.best_trials:
+            kept = [o for o in trial.user_attrs["overrides"] if not o.startswith(NOT_REPEATED)]
+            print(f"Best trial {trial.number}:", trial.values, command("src/train.py", *kept))
+        print(f"More trials: hydra.sweeper.n_trials={2 * self.n_trials}. {START_OVER}")
 
 
 def open_database(url: str) -> Any:
     """Return Optuna's storage for a URL; its file and tables are created if missing."""
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import SQLAlchemyError
 
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    for wait in RACE_SECONDS:
-        with suppress(SQLAlchemyError):  # another process creates the same tables just now
-            return RDBStorage(url)
-        time.sleep(wait)
-    return RDBStorage(url)
+    try:
+        return RDBStorage(url)
+    except Exception:  # perhaps another process creates the same tables just now
+        time.sleep(2)
+        return RDBStorage(url)
 
 
-def is_alive(folder: Path) -> bool:
-    """Return whether a process owns a trial, or the run in its folder."""
-    return bool(active_owner(folder, CLAIM) or active_owner(folder))
-
-
-def draw(trial: "Trial", key: str, override: Override) -> Any:
-    """Draw a value for one of Hydra's sweeps: interval, range or choice."""
-    sweep: Any = override.value()
+def draw(trial: Any, override: Override) -> str:
+    """Return an override; for one of Hydra's sweeps, with a value that Optuna draws."""
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    key, sweep = override.get_key_element(), override.value()
     if isinstance(sweep, IntervalSweep):
-        low, high, settings = sweep.start, sweep.end, {"log": "log" in sweep.tags}
-    elif isinstance(sweep, RangeSweep):
-        *_, high = sweep.range()  # which leaves out its end
-        low, settings = sweep.start, {"step": sweep.step}
+        suggest = trial.suggest_int if isinstance(sweep.end, int) else trial.suggest_float
+        value = suggest(key, sweep.start, sweep.end, log="log" in sweep.tags)
     else:
-        return trial.suggest_categorical(key, list(override.sweep_string_iterator()))
-    suggest: Any = trial.suggest_int if isinstance(high, int) else trial.suggest_float
-    return suggest(key, low, high, **settings)
+        value = trial.suggest_categorical(key, list(override.sweep_string_iterator()))
+    return f"{key}={value}"
 
 
 def pruning_callback(monitor: Any) -> "Callback":

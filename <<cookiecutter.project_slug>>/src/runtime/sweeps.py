@@ -11,7 +11,6 @@ import logging
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,16 @@ from src.runtime.mlflow_upload import wait_for_upload
 from src.runtime.project import (
     ConfigError,
     as_typed,
-    command,
     is_sweep_job,
     read_json,
     register_resolver,
     write_json,
 )
-from src.runtime.run_folder import Claim, RunIsActive, read_run
+from src.runtime.run_folder import read_run
 
 log = logging.getLogger(__name__)
 
 JOB = "job.json"  # in a job's folder: the overrides that it belongs to
-CLAIM = ".sweep"  # in the sweep's folder: the process that runs the sweep
 IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job does
 
 
@@ -64,18 +61,18 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
     prepared = folder / f".job.{secrets.token_hex(4)}"
     prepared.mkdir(parents=True)
     write_json(prepared / JOB, wanted)
-    for number in count(first):
-        target = folder / str(number)
+    target = folder / str(first)
+    while True:
         try:
             prepared.rename(target)
+            return target.name
         except OSError:
             if not target.exists():
                 raise
-            if read_json(target / JOB) != wanted:
-                continue
-            shutil.rmtree(prepared)  # another process of this job was faster
-        return target.name
-    raise AssertionError("numbers do not end")
+        if read_json(target / JOB) == wanted:  # another process of this job was faster
+            shutil.rmtree(prepared)
+            return target.name
+        target = folder / str(int(target.name) + 1)
 
 
 def comparable(overrides: Any) -> list[str]:
@@ -92,13 +89,13 @@ def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
     """
     if not is_sweep_job():
         return False, None
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
-    record = read_run(run_dir) or {}
-    known = read_json(run_dir / JOB) or record  # in a folder of the user's choice: run.json
-    is_same = comparable(known.get("overrides", [])) == comparable(HydraConfig.get().overrides.task)
-    if not is_same or record.get("status") != "finished":
+    hydra = HydraConfig.get()
+    record = read_run(hydra.runtime.output_dir) or {}
+    if record.get("status") != "finished":
         return False, None
-    log.info("Job %s has finished before: its stored result is used", run_dir.name)
+    if comparable(record["overrides"]) != comparable(hydra.overrides.task):
+        return False, None
+    log.info("Job %s has finished before: its stored result is used", hydra.job.num)
     return True, optimized_value(cfg, record["metrics"])
 
 
@@ -126,59 +123,34 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
 def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield folder and record of each run below a folder, also of jobs without a record yet."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not path.name.startswith("."):
-            if record := read_run(path) or read_json(path / JOB):
-                yield path, {"status": "not started", **record}
-            else:
-                yield from runs_below(path)
+        if record := read_run(path) or read_json(path / JOB):
+            yield path, {"status": "not started", **record}
+        elif path.is_dir() and not path.name.startswith("."):
+            yield from runs_below(path)
 
 
 class SweepCallback(Callback):
-    """Claim the folder of a sweep while it runs, and print a table of its jobs at the end.
-
-    Hydra reports exceptions of callbacks as warnings, so that a refusal is a `SystemExit`.
-    """
-
-    claim: Claim | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Launchers pickle this into their workers, which own no sweep."""
-        return SweepCallback, ()
+    """Print a table of a sweep's jobs at its end."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse what is no sweep, and one that another process runs.
-
-        Optuna searches may run in parallel, so their folder is not claimed.
-        """
-        sweep_dir = Path(config.hydra.sweep.dir)
-        name = str(config.get("sweep_name", sweep_dir.name) or "")
-        if not name.strip(".") or "/" in name:
-            raise SystemExit(f"Error: sweep_name={name} cannot name a folder. Try sweep_name=lr")
-        if "study_name" not in config.hydra.sweeper:
-            try:
-                self.claim = Claim.acquire(sweep_dir, CLAIM)
-            except RunIsActive as error:
-                raise SystemExit(f"Error: {error}") from error
-        atexit.register(self.finish, config)  # Hydra 1.3 calls nothing after a job that failed
+        """Let the table be printed also after a job that failed: Hydra 1.3 calls nothing then."""
+        atexit.register(print_jobs, config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table; refuse a sweep over no values, which Hydra accepts."""
-        atexit.unregister(self.finish)
-        if not self.finish(config) and self.claim:
+        atexit.unregister(print_jobs)
+        if not print_jobs(config):  # Hydra reports other exceptions of callbacks as warnings
             raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
 
-    def finish(self, config: DictConfig) -> bool:
-        """Give up the folder and print how the jobs ended; return whether there are any."""
-        if self.claim:
-            self.claim.release()
-        sweep_dir = Path(config.hydra.sweep.dir)
-        runs = report.read_runs(runs_below(sweep_dir))
-        if not runs:
-            return False
-        metric = next(iter(optimized_metrics(config)), None)
-        report.print_runs(runs, *report.choose_metric(runs, metric, None))
-        print(f"More: {command('src/report.py', f'sweep={sweep_dir.name}')}", flush=True)
-        patience = OmegaConf.select(config, "logger.mlflow.patience", default=15)
-        if upload := wait_for_upload(sweep_dir, float(patience or 0)):
-            print(upload, flush=True)
-        return True
+
+def print_jobs(config: DictConfig) -> bool:
+    """Print how the jobs of a sweep ended; return whether there are any."""
+    sweep_dir = Path(config.hydra.sweep.dir)
+    runs = report.read_runs(runs_below(sweep_dir))
+    if not runs:
+        return False
+    metric = next(iter(optimized_metrics(config)), None)
+    report.print_runs(runs, *report.choose_metric(runs, metric, None), None)
+    if upload := wait_for_upload(sweep_dir):
+        print(upload, flush=True)
+    return True
