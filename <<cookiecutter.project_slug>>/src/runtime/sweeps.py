@@ -28,12 +28,15 @@ from src.runtime.project import (
     register_resolver,
     write_json,
 )
-from src.runtime.run_folder import read_run
+from src.runtime.run_folder import Claim, RunIsActive, read_run
 
 log = logging.getLogger(__name__)
 
 JOB = "job.json"  # in a job's folder: the overrides that it belongs to
+CLAIM = ".sweep"  # in the sweep's folder: the process that runs the sweep
 IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job does
+
+claims: dict[str, Claim] = {}  # of the folders of sweeps that run in this process
 
 
 def register_resolvers() -> None:
@@ -130,22 +133,32 @@ def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 class SweepCallback(Callback):
-    """Print a table of a sweep's jobs at its end."""
+    """Claim the folder of a sweep while it runs, and print a table of its jobs at the end.
+
+    Hydra reports other exceptions of callbacks than `SystemExit` as warnings.
+    """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Let the table be printed also after a job that failed: Hydra 1.3 calls nothing then."""
-        atexit.register(print_jobs, config)
+        """Refuse a sweep that another process runs; several may work at a search."""
+        if "study_name" not in config.hydra.sweeper:
+            try:
+                claims[config.hydra.sweep.dir] = Claim.acquire(config.hydra.sweep.dir, CLAIM)
+            except RunIsActive as error:
+                raise SystemExit(f"Error: {error}") from error
+        atexit.register(print_jobs, config)  # Hydra 1.3 calls nothing after a job that failed
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table; refuse a sweep over no values, which Hydra accepts."""
         atexit.unregister(print_jobs)
-        if not print_jobs(config):  # Hydra reports other exceptions of callbacks as warnings
+        if not print_jobs(config):
             raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
 
 
 def print_jobs(config: DictConfig) -> bool:
-    """Print how the jobs of a sweep ended; return whether there are any."""
+    """Give up the folder of a sweep and print how its jobs ended; return whether there are any."""
     sweep_dir = Path(config.hydra.sweep.dir)
+    if claim := claims.pop(config.hydra.sweep.dir, None):
+        claim.release()
     runs = report.read_runs(runs_below(sweep_dir))
     if not runs:
         return False
