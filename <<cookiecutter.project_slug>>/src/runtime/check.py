@@ -6,7 +6,6 @@ targets of the configuration.
 """
 
 import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -34,7 +33,7 @@ class Trainer:
 
 @dataclass
 class Command:
-    """The types of the keys of `eval.yaml`, which other verbs have as well.
+    """The types of the keys of `eval.yaml`, which `predict.yaml` and `export.yaml` have as well.
 
     The values are in `configs/`. A project has further keys of its own, of any type.
     """
@@ -49,46 +48,19 @@ class Command:
 
 @dataclass
 class Train(Command):
-    """`train.yaml`."""
+    """The types of the keys of `train.yaml`."""
 
     train: bool = MISSING
     test: bool = MISSING
     init_from: str | None = MISSING
 
 
-@dataclass
-class Predict(Command):
-    """`predict.yaml`."""
-
-    input: str = MISSING
-    output: str | None = MISSING
-
-
-@dataclass
-class Export(Command):
-    """`export.yaml`."""
-
-    output: str | None = MISSING
-    tolerance: float = MISSING
-
-
-@dataclass
-class Report:
-    """`report.yaml`."""
-
-    sweep: str | None = MISSING
-    top: int = MISSING
-
-
-SCHEMAS = {"train": Train, "eval": Command, "predict": Predict, "export": Export, "report": Report}
-
-
 def register_schemas() -> None:
     """Store the schemas, for the line `- optional schema@_global_: train` in `configs/`."""
-    for name, schema in SCHEMAS.items():
+    for name, schema in {"train": Train, "eval": Command}.items():
         node = OmegaConf.structured(schema)
-        for part in (node, node.get("trainer")) if "trainer" in node else (node,):
-            OmegaConf.set_struct(part, False)  # accepts keys that the dataclass does not have
+        OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
+        OmegaConf.set_struct(node.trainer, False)
         ConfigStore.instance().store(group="schema", name=name, node=node)
 
 
@@ -98,8 +70,8 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     Raises:
         omegaconf.errors.InterpolationResolutionError: if a node cannot be resolved.
     """
-    for key in cfg:
-        if OmegaConf.is_missing(cfg, key):
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        if not key.startswith("model."):  # which the datamodule fills in
             yield f"{key} has no value (???). Type {key}=VALUE"
     if cfg.get("mode") not in (None, "min", "max"):
         yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
@@ -116,10 +88,6 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
             for name, value in (cfg.get(part) or {}).items():
                 if value and not (isinstance(value, DictConfig) and "_target_" in value):
                     yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
-    for key, node in _target_nodes(cfg):
-        for name, value in node.items():
-            if value == MISSING and not key.startswith("model"):  # which the datamodule fills in
-                yield f"{key}.{name} has no value (???). Type {key}.{name}=VALUE"
 
 
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
@@ -165,19 +133,15 @@ def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
 def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
     target = str(node["_target_"])
     try:
-        found = find_target(target)
+        parameters = arguments_of(find_target(target))
     except ConfigError as error:
         yield f"{key}._target_={target}: {error}"
         return
-    parameters = arguments_of(found)
     if parameters is None:
         return
-    for name, value in node.items():
+    for name in node:
         if name not in parameters and not name.startswith("_"):  # as Hydra's own keys do
-            yield f"{key}.{name}: {argument_hint(key, name, target, [*parameters])}"
-        elif name in parameters and _is_no_number(value, parameters[name]):
-            expected = inspect.formatannotation(parameters[name].annotation).strip("'")
-            yield f"{key}.{name}={value}: {target} expects {expected}. Type {key}.{name}=VALUE"
+            yield f"{key}.{name}: {argument_hint(key, name, target, parameters)}"
     if key == "trainer" or node.get("_partial_") or "_args_" in node:
         return
     for name, parameter in parameters.items():
@@ -186,14 +150,3 @@ def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
             group = f"{key}.{name}".replace(".", "/")
             advice = f"{group}=NAME" if group in choices_by_group() else f"+{key}.{name}=VALUE"
             yield f"{key}.{name} is missing: {target} needs it. Type {advice}"
-
-
-def _is_no_number(value: Any, parameter: inspect.Parameter) -> bool:
-    """Return whether a number or a boolean is expected, and a value certainly cannot be one."""
-    words = set(re.findall(r"[\w.]+", inspect.formatannotation(parameter.annotation)))
-    is_number = words and words <= {"int", "float", "bool", "Optional", "Union", "None"}
-    if not is_number or type(value) is type(parameter.default):
-        return False
-    if isinstance(value, str):
-        return not re.fullmatch(r"\?\?\?|[-+.\de]+", value)  # missing, or a number in quotes
-    return isinstance(value, list) or (isinstance(value, dict) and "_target_" not in value)

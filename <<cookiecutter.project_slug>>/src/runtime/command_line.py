@@ -10,7 +10,6 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -95,11 +94,9 @@ class Job:
 
     def check(self, cfg: DictConfig) -> None:
         """Raise ConfigError for what cannot run, if possible before torch is imported."""
-        for problem in (*check.quick_problems(cfg), *check.missing_packages(cfg)):
-            raise ConfigError(problem)
-        if problems := check.configuration_problems(cfg):
-            more = f" (and {len(problems) - 1} more: python src/check.py)" if problems[1:] else ""
-            raise ConfigError(problems[0] + more)
+        for find in (check.quick_problems, check.missing_packages, check.configuration_problems):
+            for problem in find(cfg):
+                raise ConfigError(problem)
 
 
 def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
@@ -139,8 +136,6 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
 
 def print_help(config_name: str, docstring: str) -> None:
     """Print the docstring of a verb, and the groups of its configuration with their choices."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
     for name, choices in overrides.groups_of_command(config_name).items():
         print(f"  {name + '=':<18} {', '.join(choices)}")

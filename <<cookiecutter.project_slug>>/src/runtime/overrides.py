@@ -25,7 +25,6 @@ SHORT_GROUPS = {
     "debug": "common/debug",
 }
 FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_GROUPS.values()}
-NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
 # Hydra's own options: those that print something and exit, and those that a value follows.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
@@ -74,7 +73,7 @@ def groups_of_command(config_name: str) -> dict[str, list[str]]:
     return {
         group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
-        if group in names or group.partition("/")[0] in names.intersection(NEEDED_GROUPS)
+        if group in names or group.partition("/")[0] in names.intersection(("data", "model"))
     }
 
 
@@ -89,18 +88,18 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     remaining = iter(argv)
     for typed in remaining:
         name, equals, value = typed.partition("=")
-        if not typed.startswith("-"):
-            if not name.strip("+~ ") or not (equals or name.startswith("~")):
-                raise ConfigError(f"{typed} is no override. Type KEY=VALUE, without blanks")
-            if value.endswith(","):
-                raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
-            overrides.append(typed)
-        elif name not in OPTIONS:
-            raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
-        else:
+        if name in OPTIONS:
             options.append(typed)
             if name in VALUED.split() and not equals:
                 options.append(next(remaining, ""))
+        elif typed.startswith("-"):
+            raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
+        elif not name or not (equals or name.startswith("~")):
+            raise ConfigError(f"{typed} is no override. Type KEY=VALUE, without blanks")
+        elif value.endswith(","):
+            raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
+        else:
+            overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)
     # With a further folder there are further choices: Hydra says itself if one does not exist.
     is_closed = not re.search(r"-c[dp]\b|--config-(dir|path)|hydra\.searchpath=", " ".join(argv))
@@ -124,21 +123,17 @@ def _normalised(override: Override, is_closed: bool) -> str:
     text, key, value = str(override.input_line), override.key_or_group, override.value()
     groups = choices_by_group()
     group = key.replace(".", "/")
-    if group != key and group in groups and isinstance(value, str | int):
-        raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, str(value))}")
+    if group != key and group in groups and isinstance(value, str):
+        raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, value)}")
     name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
     group = name.partition("@")[0]
     if group not in groups or group.startswith("hydra/"):
         return text
     if override.is_delete() or value is None or value == []:
-        if "none" in groups[group]:
-            return f"{name}=none"
-        if group in NEEDED_GROUPS:
-            raise ConfigError(f"{text}: a run needs one. Type {choice_hint(key)}")
-        return f"~{name}"
+        return f"{name}=none" if "none" in groups[group] else f"~{name}"
     given = override.get_value_string()
-    is_dynamic = re.search(r"[({]", given)  # glob(*), ${KEY}
-    for choice in [] if is_dynamic or not is_closed else re.findall(r"[^][,'\"\s]+", given):
+    is_checked = is_closed and not re.search(r"[({]", given)  # not glob(*), ${KEY}
+    for choice in re.findall(r"[^][,'\"\s]+", given) if is_checked else ():
         if choice not in groups[group]:
             near = did_you_mean(choice, groups[group], f"{key}={{}}")
             choices = ", ".join(groups[group])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import hydra.utils
-import omegaconf
+from dotenv import load_dotenv
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -26,20 +26,16 @@ CONFIGS = PROJECT_ROOT / "configs"
 
 # Hydra 1.3 asks which version's defaults to use; 1.4 asks which targets may be called. The
 # project's own YAML may call anything, as its code may; of checkpoints: checkpoint_config.py
-IS_HYDRA_1_3 = Version(hydra.__version__) < Version("1.4.0.dev0")
-ANY_TARGET = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
-MAIN_ARGUMENTS: dict[str, Any] = (
-    {"version_base": "1.3"} if IS_HYDRA_1_3 else {"execution_whitelist": ANY_TARGET}
-)
-COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
-INSTANTIATE_ARGUMENTS: dict[str, Any] = (
-    {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
-)
-register_resolver: Any = (  # OmegaConf 2.4 renames it, and 2.3 has another function of that name
-    OmegaConf.register_resolver
-    if Version(omegaconf.__version__) >= Version("2.4.0.dev0")
-    else OmegaConf.register_new_resolver
-)
+MAIN_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"}
+COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"}
+INSTANTIATE_ARGUMENTS: dict[str, Any] = {}
+register_resolver: Any = OmegaConf.register_new_resolver
+if Version(hydra.__version__) >= Version("1.4.0.dev0"):
+    any_target = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+    MAIN_ARGUMENTS = {"execution_whitelist": any_target}
+    COMPOSE_ARGUMENTS = {}
+    INSTANTIATE_ARGUMENTS = {"_execution_whitelist_": any_target}
+    register_resolver = OmegaConf.register_resolver  # in OmegaConf 2.3 that is another function
 
 
 class ConfigError(ValueError):
@@ -74,10 +70,7 @@ def find_object(path: str) -> Any:
 
 def prepare_environment() -> None:
     """Read `.env`, let child processes import `src`, and register the owner's resolvers."""
-    if (PROJECT_ROOT / ".env").exists():
-        from dotenv import load_dotenv  # for those who have such a file
-
-        load_dotenv(PROJECT_ROOT / ".env")
+    load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
     search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(PROJECT_ROOT) not in search_path:
