@@ -103,7 +103,6 @@ def test_overrides_are_normalised() -> None:
     ]
     typed = ["--cfg", "job", "data=glob(*)", "hydra/launcher=basic", "model/net=[cnn]"]
     assert overrides.normalised_overrides(typed) == [*typed[2:], *typed[:2]]
-    assert overrides.normalised_overrides(["-cd", "/x", "data=elsewhere"])[0] == "data=elsewhere"
 
 
 def test_an_experiment_in_a_folder_is_a_choice_like_others(configs: Path, command: Command) -> None:
@@ -177,7 +176,7 @@ def test_a_mistake_before_the_first_batch_is_one_line(
         failing.errors = [error]
         answer = command(*small)
         assert (answer.code, len(answer.err.splitlines())) == (1, 1)
-    assert "x.csv: no" in answer.err
+    assert "no: 'x.csv'" in answer.err
 
 
 def test_a_bug_and_an_error_after_a_batch_keep_their_traceback(
@@ -220,7 +219,7 @@ def test_a_mistake_in_one_job_of_a_sweep_stops_no_other(
 
 
 def test_launchers_can_pickle_a_job() -> None:
-    job = Job(len, "train", False)
+    job = Job(len, False)
     assert pickle.loads(pickle.dumps(job)) == job
 
 
@@ -247,4 +246,5 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
     with pytest.raises(RuntimeError) as caught:
         nn.Linear(2, 3).load_state_dict(nn.Linear(3, 3).state_dict())
     text = suggestions.explain(caught.value)
-    assert text.startswith("the checkpoint does not fit the model: size mismatch for weight")
+    assert "Error(s) in loading state_dict for Linear: size mismatch for weight" in text
+    assert "\n" not in text

@@ -176,7 +176,6 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "Epoch 1/1 " in text
     assert "train/loss" in text
-    assert "v_num" not in text
     lines = re.split(r"[\r\n]+", text)
     assert sum(line.strip() == "[a message]" for line in lines) == 4  # never behind the bar
     assert sum(line.startswith("[epoch ") for line in lines) == 2

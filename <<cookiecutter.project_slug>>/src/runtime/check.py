@@ -6,8 +6,13 @@ targets of the configuration.
 """
 
 import inspect
+import re
+import textwrap
+import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,11 +21,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.runtime.overrides import choices_by_group
-from src.runtime.project import ConfigError
-from src.runtime.suggestions import argument_hint, arguments_of, find_target
+from src.runtime.project import PROJECT_ROOT, ConfigError, did_you_mean, find_object
 
 PARTS = ("data", "model", "trainer", "callbacks", "logger")  # the nodes that verbs build
+# Where a target may be that was written without its package, or with the wrong one.
+PACKAGES = (
+    *("torch", "torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
+    *("lightning.pytorch", "lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
+)
 EXTRAS = ("mlflow", "tensorboard", "wandb", "optuna")  # of pyproject.toml; packages of that name
 
 
@@ -70,8 +78,8 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     Raises:
         omegaconf.errors.InterpolationResolutionError: if a node cannot be resolved.
     """
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        if not key.startswith("model."):  # which the datamodule fills in
+    for key in cfg:
+        if OmegaConf.is_missing(cfg, key):
             yield f"{key} has no value (???). Type {key}=VALUE"
     if cfg.get("mode") not in (None, "min", "max"):
         yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
@@ -105,15 +113,77 @@ def configuration_problems(cfg: DictConfig) -> list[str]:
 
     Imports each target; what comes out of a checkpoint was checked before it was composed.
     """
-    return [problem for key, node in _target_nodes(cfg) for problem in _node_problems(key, node)]
+    return [problem for key, node in _target_nodes(cfg) for problem in node_problems(key, node)]
+
+
+def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with one node, importing its target: the target, or its arguments."""
+    target = str(node["_target_"])
+    try:
+        accepted = _arguments_of(find_target(target))
+    except ConfigError as error:
+        yield f"{key}._target_={target}: {error}"
+        return
+    for name in node if accepted is not None else ():
+        if name not in accepted and not name.startswith("_"):  # as Hydra's own keys do
+            near = did_you_mean(name, accepted, f"{key}.{{}}")
+            takes = textwrap.shorten(", ".join(accepted), 200, placeholder=" ...")
+            yield f"{key}.{name}: {target} takes no {name}.{near} It takes {takes or 'nothing'}"
+
+
+def find_target(path: str) -> Any:
+    """Return the object that a `_target_` names, importing it.
+
+    Raises:
+        ConfigError: if there is none, with the nearest one, or its module cannot be imported.
+    """
+    try:
+        return find_object(path)
+    except Exception as error:  # also what its module raises
+        cause = error.__cause__ or error
+        missing = str(getattr(cause, "name", None))
+        reason = f"{type(cause).__name__}: {cause}{place_in_own_code(cause)}"
+        if missing == "pytorch_lightning":
+            reason = "write: import lightning.pytorch as pl"
+        elif isinstance(cause, ModuleNotFoundError) and path.startswith(missing):
+            reason = f"no module {missing}.{_nearest_target(path)}"
+        raise ConfigError(reason) from error
+
+
+def place_in_own_code(error: BaseException) -> str:
+    """Return where in the owner's code an error arose, for the end of a message; or nothing."""
+    own = rf'"{re.escape(str(PROJECT_ROOT))}.(src.(?!runtime)\w+[/\\].+)", line (\d+)'
+    places = re.findall(own, "".join(traceback.format_tb(error.__traceback__)))
+    hint = "HYDRA_FULL_ERROR=1 shows the traceback"
+    return f" ({places[-1][0]}:{places[-1][1]}; {hint})" if places else ""
 
 
 def explain_wrong_base(found: Any, base: type) -> str:
     """Return why an object, or a class, is not what a node must build, such as a `Callback`."""
     kind = found if inspect.isclass(found) else type(found)
-    if any(parent.__module__.startswith("pytorch_lightning.") for parent in kind.__mro__):
-        return f"{kind.__name__} is of pytorch_lightning. Write: import lightning.pytorch as pl"
-    return f"{kind.__module__}.{kind.__qualname__} is no {base.__name__} of lightning.pytorch"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name} is no {base.__name__} of lightning.pytorch (import lightning.pytorch as pl)"
+
+
+def _nearest_target(path: str) -> str:
+    """Return ` Did you mean X?` for a target in the same module, or in one of the PACKAGES."""
+    parent, _, name = path.rpartition(".")
+    with suppress(ImportError, ValueError):  # ValueError: the path has no dot
+        return did_you_mean(name, dir(import_module(parent)), f"{parent}.{{}}")
+    modules = [module for module in PACKAGES if hasattr(import_module(module), name)]
+    return f" Did you mean {modules[0]}.{name}?" if modules else " Is it installed?"
+
+
+def _arguments_of(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a callable; None if they are not known, or any are accepted."""
+    # A decorator may accept more than what it wraps; those of Lightning do not.
+    follow = str(getattr(target, "__module__", "")).startswith("lightning.")
+    try:
+        parameters = inspect.signature(target, follow_wrapped=follow).parameters
+    except (TypeError, ValueError):  # written in C
+        return None
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return None if is_open else dict(parameters)
 
 
 def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
@@ -128,25 +198,3 @@ def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
             nodes += [(f"{key}.{name}", value) for name, value in node.items()]
         elif isinstance(node, list):
             nodes += [(f"{key}.{index}", value) for index, value in enumerate(node)]
-
-
-def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
-    target = str(node["_target_"])
-    try:
-        parameters = arguments_of(find_target(target))
-    except ConfigError as error:
-        yield f"{key}._target_={target}: {error}"
-        return
-    if parameters is None:
-        return
-    for name in node:
-        if name not in parameters and not name.startswith("_"):  # as Hydra's own keys do
-            yield f"{key}.{name}: {argument_hint(key, name, target, parameters)}"
-    if key == "trainer" or node.get("_partial_") or "_args_" in node:
-        return
-    for name, parameter in parameters.items():
-        is_required = parameter.default is parameter.empty
-        if is_required and name not in node and parameter.kind is not parameter.VAR_POSITIONAL:
-            group = f"{key}.{name}".replace(".", "/")
-            advice = f"{group}=NAME" if group in choices_by_group() else f"+{key}.{name}=VALUE"
-            yield f"{key}.{name} is missing: {target} needs it. Type {advice}"

@@ -6,12 +6,11 @@
 Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
 """
 
-import contextlib
 import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +43,6 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
 Function = Callable[[DictConfig], Any]
-Prepare = Callable[[list[str]], list[str]]
 
 
 @dataclass
@@ -64,33 +62,34 @@ class Job:
 
     Args:
         function: the verb's.
-        config_name: of the verb.
         shows_traceback: whether the user has set `HYDRA_FULL_ERROR=1`.
     """
 
     function: Function
-    config_name: str
     shows_traceback: bool
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Check the configuration and run; a finished job of a sweep returns its stored result."""
         state.job_entered, state.training_started = True, False
+        is_finished, result = sweeps.finished_job_result(cfg)
+        if is_finished:
+            return result
+        if self.shows_traceback:
+            return self.function(cfg)
+        os.environ[FULL_ERROR] = "0"  # processes that the job starts inherit it
         try:
-            with _full_error(self.shows_traceback):  # processes that the job starts inherit it
-                is_finished, result = sweeps.finished_job_result(cfg)
-                if is_finished:
-                    return result
-                if not self.shows_traceback:  # else one wants to see the library's own error
-                    self.check(cfg)
-                return self.function(cfg)
+            self.check(cfg)
+            return self.function(cfg)
         except Exception as error:
-            if self.shows_traceback or not _is_mistake(error, state.training_started):
+            if not _is_mistake(error, state.training_started):
                 raise
-            text = suggestions.explain(error, self.config_name)
+            text = suggestions.explain(error)
             if not is_sweep_job():
                 sys.exit(f"Error: {text}")
             log.error("%s", text)
             raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended
+        finally:
+            os.environ[FULL_ERROR] = "1"
 
     def check(self, cfg: DictConfig) -> None:
         """Raise ConfigError for what cannot run, if possible before torch is imported."""
@@ -99,7 +98,9 @@ class Job:
                 raise ConfigError(problem)
 
 
-def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
+def verb(
+    config_name: str, prepare: Callable[[list[str]], list[str]] = list
+) -> Callable[[Function], Callable[[], None]]:
     """Decorate the function of a verb; it then runs on the configuration that was typed.
 
     Args:
@@ -110,24 +111,26 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
     def decorate(function: Function) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
-            job = Job(function, config_name, os.environ.get(FULL_ERROR) == "1")
-            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(job)
-            script, *argv = typed = sys.argv
+            shows_traceback = os.environ.get(FULL_ERROR) == "1"
+            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(
+                Job(function, shows_traceback)
+            )
+            script, *argv = sys.argv
             state.job_entered = False
+            os.environ[FULL_ERROR] = "1"  # Hydra raises errors instead of printing them
             try:
-                with _full_error(True):
-                    if {"-h", "--help"} & set(argv):
-                        print_help(config_name, str(sys.modules[function.__module__].__doc__))
-                    else:
-                        argv = _prepared(argv, prepare)
-                        sys.argv = [script, *argv]
-                        run()
+                if {"-h", "--help"} & set(argv):
+                    print_help(config_name, str(sys.modules[function.__module__].__doc__))
+                else:
+                    argv = _prepared(argv, prepare)
+                    sys.argv = [script, *argv]
+                    run()
             except Exception as error:
-                if job.shows_traceback or not _is_mistake(error, state.job_entered):
+                if shows_traceback or not _is_mistake(error, state.job_entered):
                     raise
                 sys.exit(f"Error: {suggestions.explain(error, config_name, argv)}")
             finally:
-                sys.argv = typed
+                os.environ[FULL_ERROR] = "1" if shows_traceback else "0"
 
         return main
 
@@ -143,7 +146,7 @@ def print_help(config_name: str, docstring: str) -> None:
     print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
 
 
-def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
+def _prepared(argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
     """Return what Hydra reads in place of the command line that was typed."""
     signals.install()
     given = overrides.normalised_overrides(argv)
@@ -168,14 +171,3 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False
     return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
-
-
-@contextlib.contextmanager
-def _full_error(wanted: bool) -> Generator[None]:
-    """Make Hydra raise errors instead of printing them, or not, inside the `with`."""
-    before = os.environ.get(FULL_ERROR, "0")
-    os.environ[FULL_ERROR] = "1" if wanted else "0"
-    try:
-        yield
-    finally:
-        os.environ[FULL_ERROR] = before

@@ -4,9 +4,8 @@
 does not exist is refused before Hydra composes anything. Imports no torch.
 """
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import hydra
@@ -15,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, ConfigError
+from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, ConfigError, did_you_mean
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -25,12 +24,12 @@ SHORT_GROUPS = {
     "debug": "common/debug",
 }
 FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_GROUPS.values()}
+NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
-# Hydra's own options: those that print something and exit, and those that a value follows.
+# Options of Hydra's: those that print something and exit, those with a value, the others.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
-VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
-SWITCHES = "-r --run -m --multirun --resolve --shell-completion"
-OPTIONS = INFO_FLAGS.union(VALUED.split(), SWITCHES.split())
+VALUED = {"-c", "--cfg", "-i", "--info", "-p", "--package"}
+SWITCHES = {"-r", "--run", "-m", "--multirun", "--resolve", "--shell-completion"}
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -57,13 +56,14 @@ def choices_by_group() -> dict[str, list[str]]:
     the choices.
     """
     texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
-    named = tuple(f"/{name}" for text in texts for name in DEFAULTS_ITEM.findall(text))
+    named = {name.rpartition("/")[2] for name in DEFAULTS_ITEM.findall("\n".join(texts))}
     found: dict[str, list[str]] = {}
     for path in sorted(CONFIGS.glob("*/**/*.yaml")):
-        choice = path.relative_to(CONFIGS).with_suffix("")
-        folders = [folder.as_posix() for folder in choice.parents][:-1]  # the innermost first
-        groups = [folder for folder in folders if f"/{folder}".endswith(named)] + folders[-1:]
-        found.setdefault(groups[0], []).append(choice.relative_to(groups[0]).as_posix())
+        folder = path.parent
+        while folder.name not in named and folder.parent != CONFIGS:
+            folder = folder.parent
+        choices = found.setdefault(folder.relative_to(CONFIGS).as_posix(), [])
+        choices.append(path.relative_to(folder).with_suffix("").as_posix())
     return found
 
 
@@ -73,7 +73,7 @@ def groups_of_command(config_name: str) -> dict[str, list[str]]:
     return {
         group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
-        if group in names or group.partition("/")[0] in names.intersection(("data", "model"))
+        if group in names or group.partition("/")[0] in names.intersection(NEEDED_GROUPS)
     }
 
 
@@ -85,13 +85,10 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
         OverrideParseException: if Hydra's grammar cannot read an override.
     """
     overrides, options = [], []
-    remaining = iter(argv)
-    for typed in remaining:
+    for previous, typed in zip(["", *argv], argv, strict=False):
         name, equals, value = typed.partition("=")
-        if name in OPTIONS:
+        if previous in VALUED or name in INFO_FLAGS | VALUED | SWITCHES:
             options.append(typed)
-            if name in VALUED.split() and not equals:
-                options.append(next(remaining, ""))
         elif typed.startswith("-"):
             raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
         elif not name or not (equals or name.startswith("~")):
@@ -101,15 +98,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
         else:
             overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)
-    # With a further folder there are further choices: Hydra says itself if one does not exist.
-    is_closed = not re.search(r"-c[dp]\b|--config-(dir|path)|hydra\.searchpath=", " ".join(argv))
-    return [*(_normalised(override, is_closed) for override in parsed), *options]
-
-
-def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
-    """Return ` Did you mean X?` for the nearest of the choices, or nothing."""
-    near = difflib.get_close_matches(name, list(choices), n=1)
-    return f" Did you mean {form.format(near[0])}?" if near else ""
+    return [*map(_normalised, parsed), *options]
 
 
 def choice_hint(group: str, value: str = "") -> str:
@@ -118,8 +107,8 @@ def choice_hint(group: str, value: str = "") -> str:
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
 
-def _normalised(override: Override, is_closed: bool) -> str:
-    """Return one override with the full name of its group, its choice checked if `is_closed`."""
+def _normalised(override: Override) -> str:
+    """Return one override with the full name of its group, its choices checked."""
     text, key, value = str(override.input_line), override.key_or_group, override.value()
     groups = choices_by_group()
     group = key.replace(".", "/")
@@ -130,10 +119,13 @@ def _normalised(override: Override, is_closed: bool) -> str:
     if group not in groups or group.startswith("hydra/"):
         return text
     if override.is_delete() or value is None or value == []:
-        return f"{name}=none" if "none" in groups[group] else f"~{name}"
-    given = override.get_value_string()
-    is_checked = is_closed and not re.search(r"[({]", given)  # not glob(*), ${KEY}
-    for choice in re.findall(r"[^][,'\"\s]+", given) if is_checked else ():
+        if "none" not in groups[group] and group not in NEEDED_GROUPS:
+            return f"~{name}"
+        given = "none"
+    else:
+        given = override.get_value_string()
+    is_dynamic = re.search(r"[({]", given)  # glob(*), ${KEY}
+    for choice in () if is_dynamic else re.findall(r"[^][,'\"\s]+", given):
         if choice not in groups[group]:
             near = did_you_mean(choice, groups[group], f"{key}={{}}")
             choices = ", ".join(groups[group])

@@ -1,5 +1,6 @@
 """What all of the runtime builds on: paths, environment, small files, the versions of Hydra."""
 
+import difflib
 import json
 import logging
 import os
@@ -7,7 +8,7 @@ import re
 import secrets
 import shlex
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -90,6 +91,12 @@ def as_typed(overrides: Any) -> list[str]:
     """Return the overrides that Hydra recorded as they were typed, interpolations included."""
     content: Any = OmegaConf.to_container(overrides)
     return list(content)
+
+
+def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
+    """Return ` Did you mean X?` for the nearest of the choices, or nothing."""
+    near = difflib.get_close_matches(name, list(choices), n=1)
+    return f" Did you mean {form.format(near[0])}?" if near else ""
 
 
 def quoted(value: str | Path) -> str:
