@@ -15,9 +15,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from src.runtime.check import configuration_problems, quick_problems
-from src.runtime.command_line import compose
+from src.runtime.command_line import compose, explain
 from src.runtime.overrides import FULL_NAMES, groups_of_command
-from src.runtime.suggestions import explain
 
 OTHER_VERBS = ("eval", "predict", "export", "report")
 

@@ -134,7 +134,7 @@ def test_modules_of_the_other_lightning_are_explained() -> None:
 
 def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
-    cfg = OmegaConf.create({"logger": {"w": {"_target_": "src.runtime.loggers.WandbLogger"}}})
+    cfg = OmegaConf.create({"logger": {"wandb": {"_target_": "src.runtime.loggers.WandbLogger"}}})
     (found,) = check.missing_packages(cfg)
     assert "Type: uv pip install -e '.[wandb]' (without uv: pip install" in found
 

@@ -15,9 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from src import train
-from src.runtime import overrides, suggestions
-from src.runtime.command_line import Job, compose, optimized_metric, state
+from src.runtime import overrides
+from src.runtime.command_line import Job, compose, explain, state
 from src.runtime.project import ConfigError
+from src.runtime.sweeps import optimized_value
 
 # Runs a command, then prints which heavy packages it has imported.
 WITNESS = """
@@ -139,7 +140,7 @@ def test_the_metric_to_optimize_is_a_number_a_tuple_or_none() -> None:
     expected = {None: None, "val/acc": 0.5, "val/acc, val/loss": (0.5, 1.0)}
     for names, value in expected.items():
         cfg = OmegaConf.create({"optimized_metric": names})
-        assert optimized_metric(cfg, metrics) == value
+        assert optimized_value(cfg, metrics) == value
 
 
 class Failing:
@@ -245,6 +246,6 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         nn.Linear(2, 3).load_state_dict(nn.Linear(3, 3).state_dict())
-    text = suggestions.explain(caught.value)
+    text = explain(caught.value)
     assert "Error(s) in loading state_dict for Linear: size mismatch for weight" in text
     assert "\n" not in text

@@ -29,7 +29,7 @@ PACKAGES = (
     *("torch", "torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
     *("lightning.pytorch", "lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
 )
-EXTRAS = ("mlflow", "tensorboard", "wandb", "optuna")  # of pyproject.toml; packages of that name
+EXTRAS = ("mlflow", "tensorboard", "wandb")  # loggers, packages and extras of pyproject.toml
 
 
 @dataclass
@@ -99,13 +99,11 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
 
 
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
-    """Yield how to install each optional package that a configuration needs and that is missing."""
-    for _, node in _target_nodes(cfg):
-        name = str(node["_target_"]).rpartition(".")[2].lower()
-        for package in EXTRAS:
-            if package in name and find_spec(package) is None:
-                install = f"pip install -e '.[{package}]'"
-                yield f"{package} is not installed. Type: uv {install} (without uv: {install})"
+    """Yield how to install each tracker that is chosen and not installed."""
+    for name in cfg.get("logger") or {}:
+        if name in EXTRAS and find_spec(name) is None:
+            install = f"pip install -e '.[{name}]'"
+            yield f"{name} is not installed. Type: uv {install} (without uv: {install})"
 
 
 def configuration_problems(cfg: DictConfig) -> list[str]:

@@ -6,21 +6,25 @@
 Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
 """
 
+import difflib
 import functools
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import check, distributed, overrides, run_folder, signals, suggestions, sweeps
-from src.runtime.overrides import compose
+from src.runtime import check, distributed, overrides, run_folder, signals, sweeps
+from src.runtime.overrides import choice_hint, compose
 from src.runtime.project import (
     CONFIGS,
     MAIN_ARGUMENTS,
@@ -28,9 +32,6 @@ from src.runtime.project import (
     is_sweep_job,
     prepare_environment,
 )
-from src.runtime.sweeps import optimized_value as optimized_metric
-
-__all__ = ["compose", "optimized_metric", "state", "verb"]
 
 prepare_environment()
 run_folder.register_resolvers()
@@ -39,6 +40,8 @@ check.register_schemas()
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+# What Hydra says of a key that has a value already.
+HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
@@ -78,24 +81,24 @@ class Job:
             return self.function(cfg)
         os.environ[FULL_ERROR] = "0"  # processes that the job starts inherit it
         try:
-            self.check(cfg)
+            for find in (
+                check.quick_problems,
+                check.missing_packages,
+                check.configuration_problems,
+            ):
+                for problem in find(cfg):
+                    raise ConfigError(problem)
             return self.function(cfg)
         except Exception as error:
             if not _is_mistake(error, state.training_started):
                 raise
-            text = suggestions.explain(error)
+            text = explain(error)
             if not is_sweep_job():
                 sys.exit(f"Error: {text}")
             log.error("%s", text)
             raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended
         finally:
             os.environ[FULL_ERROR] = "1"
-
-    def check(self, cfg: DictConfig) -> None:
-        """Raise ConfigError for what cannot run, if possible before torch is imported."""
-        for find in (check.quick_problems, check.missing_packages, check.configuration_problems):
-            for problem in find(cfg):
-                raise ConfigError(problem)
 
 
 def verb(
@@ -128,7 +131,7 @@ def verb(
             except Exception as error:
                 if shows_traceback or not _is_mistake(error, state.job_entered):
                     raise
-                sys.exit(f"Error: {suggestions.explain(error, config_name, argv)}")
+                sys.exit(f"Error: {explain(error, config_name, argv)}")
             finally:
                 os.environ[FULL_ERROR] = "1" if shows_traceback else "0"
 
@@ -171,3 +174,78 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False
     return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
+
+
+def explain(error: BaseException, config_name: str = "train", argv: Sequence[str] = ()) -> str:
+    """Return what is wrong, why, and what to type.
+
+    Args:
+        error: of the user, Hydra, OmegaConf or a library.
+        config_name: of the verb.
+        argv: its command line, as Hydra read it.
+    """
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
+        return _explain_composition(error, config_name, argv)
+    cause = error.__cause__ or error
+    node = re.search(r"full_key: (\S+)", str(error))  # that cannot be built
+    prefix = f"{node[1]}: " if node else ""
+    if not isinstance(cause, ValueError):
+        prefix += f"{type(cause).__name__}: "
+    return prefix + _one_line(cause) + check.place_in_own_code(cause)
+
+
+def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
+    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
+        return f"{unknown[1]}: there is no such key. {_key_hint(unknown[1], config_name, argv)}"
+    if present := HAS_A_VALUE.search(str(error)):
+        return f"it has a value already. Type it without +: {present[1].replace(': ', '=')}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read. Type KEY=VALUE, without blanks and without a comma "
+            "at the end, or quote the value: \"KEY='VALUE'\""
+        )
+    cause = f": {_one_line(error.__cause__)}" if error.__cause__ else ""
+    return f"{_one_line(error).rstrip('.')}{cause}. {_where_keys_are(config_name)}"
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the message of an error, without the details that OmegaConf and Hydra add."""
+    text = re.split(r"\n +full_key:|\nConfig search path", str(error))[0]
+    return textwrap.shorten(text, 400)
+
+
+def _where_keys_are(config_name: str) -> str:
+    return f"To see all keys: python src/{config_name}.py --cfg job"
+
+
+def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
+    """Return what to type in place of a key that does not exist."""
+    typed = next((override for override in argv if override.startswith(f"{key}=")), "")
+    value = typed.partition("=")[2]
+    try:
+        cfg = compose(config_name, *(o for o in argv if o != typed and not o.startswith("-")))
+    except (HydraException, ConfigError):  # there are other mistakes, or it is a sweep
+        cfg = compose(config_name)
+    parent, _, name = key.rpartition(".")
+    with suppress(OmegaConfBaseException):  # a part of the key is no node
+        target = OmegaConf.select(cfg, f"{parent}._target_")
+        if target:
+            problems = check.node_problems(parent, {"_target_": target, name: value})
+            return next(problems, f"{target} takes it, so add it with +: +{key}={value}")
+    groups = overrides.groups_of_command(config_name)
+    advice = {group.rpartition("/")[2]: choice_hint(group, value) for group in groups}
+    for other in _all_keys(OmegaConf.to_container(cfg)):
+        advice.setdefault(other, f"{other}={value}")
+    similar = [other for other in advice if f".{other}".endswith(f".{key}")]
+    similar += [other for other in advice if other.startswith(key) or key.endswith(f"_{other}")]
+    similar += difflib.get_close_matches(key, advice, 1, 0.7)
+    return f"Did you mean {advice[similar[0]]}?" if similar else _where_keys_are(config_name)
+
+
+def _all_keys(content: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield f"{prefix}{key}"
+            yield from _all_keys(value, f"{prefix}{key}.")

@@ -81,20 +81,16 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     """Return a command line as Hydra reads it: overrides with full group names, then options.
 
     Raises:
-        ConfigError: for a choice that does not exist, or what is no override.
+        ConfigError: for a choice or an option that does not exist.
         OverrideParseException: if Hydra's grammar cannot read an override.
     """
     overrides, options = [], []
     for previous, typed in zip(["", *argv], argv, strict=False):
-        name, equals, value = typed.partition("=")
+        name = typed.partition("=")[0]
         if previous in VALUED or name in INFO_FLAGS | VALUED | SWITCHES:
             options.append(typed)
         elif typed.startswith("-"):
             raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
-        elif not name or not (equals or name.startswith("~")):
-            raise ConfigError(f"{typed} is no override. Type KEY=VALUE, without blanks")
-        elif value.endswith(","):
-            raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
         else:
             overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)

@@ -73,9 +73,8 @@ def prepare_environment() -> None:
     """Read `.env`, let child processes import `src`, and register the owner's resolvers."""
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
-    search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(PROJECT_ROOT) not in search_path:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), *search_path]))
+    search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
     for name, resolver in RESOLVERS.items():
         register_resolver(name, resolver, replace=True)
     # The launchers' keys are checked against their schema, which is what we want.
