@@ -114,6 +114,9 @@ def configuration_problems(cfg: DictConfig) -> list[str]:
     return [problem for key, node in _target_nodes(cfg) for problem in node_problems(key, node)]
 
 
+CHECKS = (quick_problems, missing_packages, configuration_problems)  # the fastest first
+
+
 def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with one node, importing its target: the target, or its arguments."""
     target = str(node["_target_"])
@@ -157,9 +160,8 @@ def place_in_own_code(error: BaseException) -> str:
 
 
 def explain_wrong_base(found: Any, base: type) -> str:
-    """Return why an object, or a class, is not what a node must build, such as a `Callback`."""
-    kind = found if inspect.isclass(found) else type(found)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    """Return why an object is not what a node must build, such as a `Callback`."""
+    name = f"{type(found).__module__}.{type(found).__qualname__}"
     return f"{name} is no {base.__name__} of lightning.pytorch (import lightning.pytorch as pl)"
 
 

@@ -46,6 +46,7 @@ HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
 Function = Callable[[DictConfig], Any]
+Prepare = Callable[[list[str]], list[str]]
 
 
 @dataclass
@@ -81,11 +82,7 @@ class Job:
             return self.function(cfg)
         os.environ[FULL_ERROR] = "0"  # processes that the job starts inherit it
         try:
-            for find in (
-                check.quick_problems,
-                check.missing_packages,
-                check.configuration_problems,
-            ):
+            for find in check.CHECKS:
                 for problem in find(cfg):
                     raise ConfigError(problem)
             return self.function(cfg)
@@ -101,9 +98,7 @@ class Job:
             os.environ[FULL_ERROR] = "1"
 
 
-def verb(
-    config_name: str, prepare: Callable[[list[str]], list[str]] = list
-) -> Callable[[Function], Callable[[], None]]:
+def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
     """Decorate the function of a verb; it then runs on the configuration that was typed.
 
     Args:
@@ -115,9 +110,8 @@ def verb(
         @functools.wraps(function)
         def main() -> None:
             shows_traceback = os.environ.get(FULL_ERROR) == "1"
-            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(
-                Job(function, shows_traceback)
-            )
+            job = Job(function, shows_traceback)
+            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(job)
             script, *argv = sys.argv
             state.job_entered = False
             os.environ[FULL_ERROR] = "1"  # Hydra raises errors instead of printing them
@@ -149,7 +143,7 @@ def print_help(config_name: str, docstring: str) -> None:
     print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
 
 
-def _prepared(argv: list[str], prepare: Callable[[list[str]], list[str]]) -> list[str]:
+def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
     """Return what Hydra reads in place of the command line that was typed."""
     signals.install()
     given = overrides.normalised_overrides(argv)
@@ -197,17 +191,18 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
 
 
 def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
-    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
-        return f"{unknown[1]}: there is no such key. {_key_hint(unknown[1], config_name, argv)}"
-    if present := HAS_A_VALUE.search(str(error)):
+    text, hint = _one_line(error).rstrip("."), ""
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        text = f"{unknown[1]}: there is no such key"
+        hint = _key_hint(unknown[1], config_name, argv)
+    elif present := HAS_A_VALUE.search(text):
         return f"it has a value already. Type it without +: {present[1].replace(': ', '=')}"
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override} cannot be read. Type KEY=VALUE, without blanks and without a comma "
-            "at the end, or quote the value: \"KEY='VALUE'\""
-        )
-    cause = f": {_one_line(error.__cause__)}" if error.__cause__ else ""
-    return f"{_one_line(error).rstrip('.')}{cause}. {_where_keys_are(config_name)}"
+    elif isinstance(error, OverrideParseException):
+        text = f"{error.override} cannot be read"
+        hint = "Type KEY=VALUE without blanks and without a comma at the end, or \"KEY='VALUE'\""
+    elif error.__cause__:
+        text += f": {_one_line(error.__cause__)}"
+    return f"{text}. {hint or f'To see all keys: python src/{config_name}.py --cfg job'}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -216,12 +211,8 @@ def _one_line(error: BaseException) -> str:
     return textwrap.shorten(text, 400)
 
 
-def _where_keys_are(config_name: str) -> str:
-    return f"To see all keys: python src/{config_name}.py --cfg job"
-
-
 def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
-    """Return what to type in place of a key that does not exist."""
+    """Return what to type in place of a key that does not exist; nothing if none is similar."""
     typed = next((override for override in argv if override.startswith(f"{key}=")), "")
     value = typed.partition("=")[2]
     try:
@@ -241,7 +232,7 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
     similar = [other for other in advice if f".{other}".endswith(f".{key}")]
     similar += [other for other in advice if other.startswith(key) or key.endswith(f"_{other}")]
     similar += difflib.get_close_matches(key, advice, 1, 0.7)
-    return f"Did you mean {advice[similar[0]]}?" if similar else _where_keys_are(config_name)
+    return f"Did you mean {advice[similar[0]]}?" if similar else ""
 
 
 def _all_keys(content: Any, prefix: str = "") -> Iterator[str]:

@@ -23,13 +23,11 @@ SHORT_GROUPS = {
     "search": "common/search",
     "debug": "common/debug",
 }
-FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_GROUPS.values()}
 NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
-# Options of Hydra's: those that print something and exit, those with a value, the others.
+# Hydra's own options: those that print something and exit, and those that a value follows.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
 VALUED = {"-c", "--cfg", "-i", "--info", "-p", "--package"}
-SWITCHES = {"-r", "--run", "-m", "--multirun", "--resolve", "--shell-completion"}
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -81,16 +79,15 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     """Return a command line as Hydra reads it: overrides with full group names, then options.
 
     Raises:
-        ConfigError: for a choice or an option that does not exist.
+        ConfigError: for a choice that does not exist, or an override that begins with dashes.
         OverrideParseException: if Hydra's grammar cannot read an override.
     """
     overrides, options = [], []
     for previous, typed in zip(["", *argv], argv, strict=False):
-        name = typed.partition("=")[0]
-        if previous in VALUED or name in INFO_FLAGS | VALUED | SWITCHES:
+        if previous in VALUED or re.fullmatch("--?[a-z-]+", typed):
             options.append(typed)
         elif typed.startswith("-"):
-            raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
+            raise ConfigError(f"{typed} is no option. Type without dashes: {typed.lstrip('-')}")
         else:
             overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -99,7 +96,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
 
 def choice_hint(group: str, value: str = "") -> str:
     """Return what to type to choose a file of a group: the value if it is a choice, or a list."""
-    choices = choices_by_group()[FULL_NAMES.get(group, group).partition("@")[0]]
+    choices = choices_by_group()[SHORT_GROUPS.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
 
@@ -110,7 +107,7 @@ def _normalised(override: Override) -> str:
     group = key.replace(".", "/")
     if group != key and group in groups and isinstance(value, str):
         raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, value)}")
-    name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
+    name = f"{key}@{override.package}" if override.package else SHORT_GROUPS.get(key, key)
     group = name.partition("@")[0]
     if group not in groups or group.startswith("hydra/"):
         return text

@@ -27,16 +27,15 @@ CONFIGS = PROJECT_ROOT / "configs"
 
 # Hydra 1.3 asks which version's defaults to use; 1.4 asks which targets may be called. The
 # project's own YAML may call anything, as its code may; of checkpoints: checkpoint_config.py
-MAIN_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"}
-COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"}
-INSTANTIATE_ARGUMENTS: dict[str, Any] = {}
-register_resolver: Any = OmegaConf.register_new_resolver
-if Version(hydra.__version__) >= Version("1.4.0.dev0"):
-    any_target = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
-    MAIN_ARGUMENTS = {"execution_whitelist": any_target}
-    COMPOSE_ARGUMENTS = {}
-    INSTANTIATE_ARGUMENTS = {"_execution_whitelist_": any_target}
-    register_resolver = OmegaConf.register_resolver  # in OmegaConf 2.3 that is another function
+IS_HYDRA_1_3 = Version(hydra.__version__) < Version("1.4.0.dev0")
+ANY_TARGET = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
+MAIN_ARGUMENTS = COMPOSE_ARGUMENTS or {"execution_whitelist": ANY_TARGET}
+INSTANTIATE_ARGUMENTS = {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
+# Hydra 1.4 needs OmegaConf 2.4, which renames it; 2.3 has another function of the new name.
+register_resolver: Any = getattr(
+    OmegaConf, "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
+)
 
 
 class ConfigError(ValueError):
