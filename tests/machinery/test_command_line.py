@@ -228,7 +228,8 @@ def test_the_place_in_the_owners_code_is_named(
     project: Path, command: Command, small: list[str]
 ) -> None:
     answer = command(*small, "model.optimizer.lr=-1", "train=true", "trainer.fast_dev_run=true")
-    assert "Invalid learning rate: -1 (src/models/lit_module.py:" in answer.err
+    assert "Invalid learning rate: -1" in answer.err
+    assert " (src/models/lit_module.py:" in answer.err
     assert answer.err.endswith("HYDRA_FULL_ERROR=1 shows the traceback)\n")
 
 

@@ -29,7 +29,6 @@ PACKAGES = (
     *("torch", "torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
     *("lightning.pytorch", "lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
 )
-EXTRAS = ("mlflow", "tensorboard", "wandb")  # loggers, packages and extras of pyproject.toml
 
 
 @dataclass
@@ -101,7 +100,7 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
     """Yield how to install each tracker that is chosen and not installed."""
     for name in cfg.get("logger") or {}:
-        if name in EXTRAS and find_spec(name) is None:
+        if name in ("mlflow", "tensorboard", "wandb") and find_spec(name) is None:
             install = f"pip install -e '.[{name}]'"
             yield f"{name} is not installed. Type: uv {install} (without uv: {install})"
 
@@ -125,7 +124,9 @@ def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
     except ConfigError as error:
         yield f"{key}._target_={target}: {error}"
         return
-    for name in node if accepted is not None else ():
+    if accepted is None:
+        return
+    for name in node:
         if name not in accepted and not name.startswith("_"):  # as Hydra's own keys do
             near = did_you_mean(name, accepted, f"{key}.{{}}")
             takes = textwrap.shorten(", ".join(accepted), 200, placeholder=" ...")

@@ -182,12 +182,7 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
         return str(error)
     if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
         return _explain_composition(error, config_name, argv)
-    cause = error.__cause__ or error
-    node = re.search(r"full_key: (\S+)", str(error))  # that cannot be built
-    prefix = f"{node[1]}: " if node else ""
-    if not isinstance(cause, ValueError):
-        prefix += f"{type(cause).__name__}: "
-    return prefix + _one_line(cause) + check.place_in_own_code(cause)
+    return _one_line(error) + check.place_in_own_code(error.__cause__ or error)
 
 
 def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
@@ -195,7 +190,7 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
     if unknown := re.search(r"Could not override '([^']+)'", text):
         text = f"{unknown[1]}: there is no such key"
         hint = _key_hint(unknown[1], config_name, argv)
-    elif present := HAS_A_VALUE.search(text):
+    elif present := HAS_A_VALUE.search(str(error)):
         return f"it has a value already. Type it without +: {present[1].replace(': ', '=')}"
     elif isinstance(error, OverrideParseException):
         text = f"{error.override} cannot be read"
@@ -206,8 +201,8 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
 
 
 def _one_line(error: BaseException) -> str:
-    """Return the message of an error, without the details that OmegaConf and Hydra add."""
-    text = re.split(r"\n +full_key:|\nConfig search path", str(error))[0]
+    """Return the message of an error, without the last details of OmegaConf's and Hydra's."""
+    text = re.split(r"\n +(?:object|reference)_type=|\nConfig search path", str(error))[0]
     return textwrap.shorten(text, 400)
 
 

@@ -25,9 +25,8 @@ SHORT_GROUPS = {
 }
 NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
-# Hydra's own options: those that print something and exit, and those that a value follows.
+# Options of Hydra's that print something and exit.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
-VALUED = {"-c", "--cfg", "-i", "--info", "-p", "--package"}
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -53,7 +52,7 @@ def choices_by_group() -> dict[str, list[str]]:
     A folder inside a group is a group of its own if a defaults list names it, else it only sorts
     the choices.
     """
-    texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
+    texts = [path.read_text("utf-8") for path in CONFIGS.rglob("*.yaml")]
     named = {name.rpartition("/")[2] for name in DEFAULTS_ITEM.findall("\n".join(texts))}
     found: dict[str, list[str]] = {}
     for path in sorted(CONFIGS.glob("*/**/*.yaml")):
@@ -67,11 +66,11 @@ def choices_by_group() -> dict[str, list[str]]:
 
 def groups_of_command(config_name: str) -> dict[str, list[str]]:
     """Return what is typed to choose a file of each group that a verb has, with the choices."""
-    names = set(DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8")))
+    names = DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8"))
     return {
         group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
-        if group in names or group.partition("/")[0] in names.intersection(NEEDED_GROUPS)
+        if group in names or group.partition("/")[0] in names
     }
 
 
@@ -83,8 +82,8 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
         OverrideParseException: if Hydra's grammar cannot read an override.
     """
     overrides, options = [], []
-    for previous, typed in zip(["", *argv], argv, strict=False):
-        if previous in VALUED or re.fullmatch("--?[a-z-]+", typed):
+    for typed in argv:
+        if re.fullmatch("-[^=.]*|[^=~]*", typed):  # `--cfg`, and the value that follows it
             options.append(typed)
         elif typed.startswith("-"):
             raise ConfigError(f"{typed} is no option. Type without dashes: {typed.lstrip('-')}")
@@ -102,7 +101,8 @@ def choice_hint(group: str, value: str = "") -> str:
 
 def _normalised(override: Override) -> str:
     """Return one override with the full name of its group, its choices checked."""
-    text, key, value = str(override.input_line), override.key_or_group, override.value()
+    text, key = str(override.input_line), override.key_or_group
+    value = override.value()
     groups = choices_by_group()
     group = key.replace(".", "/")
     if group != key and group in groups and isinstance(value, str):
@@ -111,7 +111,7 @@ def _normalised(override: Override) -> str:
     group = name.partition("@")[0]
     if group not in groups or group.startswith("hydra/"):
         return text
-    if override.is_delete() or value is None or value == []:
+    if override.is_delete() or value in (None, []):
         if "none" not in groups[group] and group not in NEEDED_GROUPS:
             return f"~{name}"
         given = "none"

@@ -61,8 +61,6 @@ class ProgressBar(RichProgressBar):
             return
         values = trainer.callback_metrics
         names = [name for name in values if name.rpartition("_")[0] not in values]  # no `loss_step`
-        if ended % (trainer.check_val_every_n_epoch or 1):  # those of validation are older
-            names = [name for name in names if not name.startswith("val")]
         metrics = "  ".join(f"{name} {values[name]:.4g}" for name in names)
         epochs = trainer.max_epochs or 0
         last = f"/{epochs - 1}" if epochs > 0 else ""  # -1: no end

@@ -33,9 +33,8 @@ COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else
 MAIN_ARGUMENTS = COMPOSE_ARGUMENTS or {"execution_whitelist": ANY_TARGET}
 INSTANTIATE_ARGUMENTS = {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
 # Hydra 1.4 needs OmegaConf 2.4, which renames it; 2.3 has another function of the new name.
-register_resolver: Any = getattr(
-    OmegaConf, "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
-)
+REGISTER = "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
+register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
 class ConfigError(ValueError):
