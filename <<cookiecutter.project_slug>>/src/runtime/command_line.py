@@ -3,7 +3,8 @@
     @verb("train")
     def main(cfg: DictConfig) -> None: ...
 
-Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
+Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once. Only for a
+key that a node does not have is the node's target imported, to say what it takes.
 """
 
 import difflib
