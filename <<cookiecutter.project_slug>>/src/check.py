@@ -15,9 +15,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from src.runtime.check import configuration_problems, quick_problems
-from src.runtime.command_line import compose
-from src.runtime.overrides import FULL_NAMES, groups_of_command
-from src.runtime.suggestions import explain
+from src.runtime.command_line import compose, explain
+from src.runtime.overrides import SHORT_GROUPS, groups_of_command
 
 OTHER_VERBS = ("eval", "predict", "export", "report")
 
@@ -27,7 +26,7 @@ def configurations() -> Iterator[tuple[str, str, str]]:
     for verb in ("train", *OTHER_VERBS):
         yield f"configs/{verb}.yaml", verb, ""
     for group, choices in groups_of_command("train").items():
-        folder = FULL_NAMES.get(group, group).partition("@")[0]
+        folder = SHORT_GROUPS.get(group, group).partition("@")[0]
         for choice in choices:
             yield f"configs/{folder}/{choice}.yaml", "train", f"{group}={choice}"
 

@@ -23,8 +23,9 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime import distributed
-from src.runtime.command_line import optimized_metric, verb
+from src.runtime.command_line import verb
 from src.runtime.resume import overrides_to_resume
+from src.runtime.sweeps import optimized_value
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects
@@ -61,9 +62,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
 def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""
     if distributed.needs_own_command(cfg):
-        return optimized_metric(cfg, distributed.run_job_as_command(cfg))
+        return optimized_value(cfg, distributed.run_job_as_command(cfg))
     metrics, _ = train(cfg)
-    return optimized_metric(cfg, metrics)
+    return optimized_value(cfg, metrics)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from conftest import Command
 from omegaconf import OmegaConf
 
 from src import check as verb
-from src.runtime import check, suggestions
+from src.runtime import check
 from src.runtime.project import ConfigError
 
 OWNER = """
@@ -64,12 +64,6 @@ WRONG = {
         {"dropuot": 1},
         "model.dropuot: owner.Net takes no dropuot. Did you mean model.drop",
     ),
-    "text for a number": (
-        {"size": "many"},
-        "model.size=many: owner.Net expects int. Type model.si",
-    ),
-    "text for a boolean": ({"flag": "maybe"}, "model.flag=maybe: owner.Net expects bool"),
-    "a list for a number": ({"steps": [1]}, "model.steps=[1]: owner.Net expects"),
     "deep inside": (
         {"pair": [{"a": {"_target_": "owner.Net", "widht": 3}}]},
         "model.pair.0.a.widht: owner.Net takes no widht. Did you mean model.pair.0.a.width?",
@@ -111,17 +105,10 @@ def test_targets_that_accept_anything_are_not_refused() -> None:
     assert problems(_target_="builtins.dict", a=1) == []
 
 
-def test_a_missing_argument_is_a_problem_where_nobody_else_gives_it() -> None:
-    (found,) = problems(_target_="owner.Net")
-    assert found == "model.width is missing: owner.Net needs it. Type +model.width=VALUE"
-    assert problems(_target_="owner.Net", _partial_=True) == []
-    assert problems(_target_="owner.Net", _args_=[3]) == []
-
-
 def test_nothing_below_recursive_false_is_inspected() -> None:
     node = {"_target_": "torch.optim.Adam", "lr": 0.1, "nonsense": 1}  # lacks its params
     assert problems(_target_="owner.Optimizing", _recursive_=False, optimizer=node) == []
-    assert len(problems(_target_="owner.Optimizing", optimizer=node)) == 2
+    assert len(problems(_target_="owner.Optimizing", optimizer=node)) == 1
 
 
 def test_the_error_of_an_import_is_shown_as_it_is(
@@ -139,13 +126,15 @@ def test_the_error_of_an_import_is_shown_as_it_is(
 def test_modules_of_the_other_lightning_are_explained() -> None:
     kind = type("Net", (), {"__module__": "pytorch_lightning.core"})
     text = check.explain_wrong_base(kind(), object)
-    assert text == "Net is of pytorch_lightning. Write: import lightning.pytorch as pl"
-    assert check.explain_wrong_base(3, Path) == "builtins.int is no Path of lightning.pytorch"
+    assert text == (
+        "pytorch_lightning.core.Net is no object of lightning.pytorch "
+        "(import lightning.pytorch as pl)"
+    )
 
 
 def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
-    cfg = OmegaConf.create({"logger": {"w": {"_target_": "src.runtime.loggers.WandbLogger"}}})
+    cfg = OmegaConf.create({"logger": {"wandb": {"_target_": "src.runtime.loggers.WandbLogger"}}})
     (found,) = check.missing_packages(cfg)
     assert "Type: uv pip install -e '.[wandb]' (without uv: pip install" in found
 
@@ -156,7 +145,6 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
         ({"logger": "tb"}, "logger=tb is no node"),
         ({"callbacks": {"a": "text"}}, "callbacks.a has no _target_"),
         ({"callbacks": {"a": {"patience": 3}}}, "callbacks.a has no _target_"),
-        ({"data": {"_target_": "owner.Net", "width": "???"}}, "data.width has no value (???)"),
         ({"input": "???"}, "input has no value (???). Type input=VALUE"),
     ],
 )
@@ -181,7 +169,7 @@ def test_what_is_unused_or_fills_itself_is_no_problem() -> None:
 
 BROKEN = {
     "data/broken.yaml": ("_target_: owner.Net\nwidht: 3\n", "data.widht"),
-    "model/net/broken.yaml": ("_target_: torch.nn.Linear\nin_features: 3\n", "out_features is mis"),
+    "model/net/broken.yaml": ("_target_: torch.nn.Linear\nfeatures: 3\n", "takes no features"),
     "model/optimizer/broken.yaml": (
         "_target_: torch.optim.Adm\n_partial_: true\n",
         "torch.optim.A",
@@ -217,4 +205,4 @@ def test_the_project_as_it_comes_has_no_problems(command: Command) -> None:
     assert answer.out.endswith(" 0 problems\n")
     assert answer.code == 0
     with pytest.raises(ConfigError, match="no module nowhere"):
-        suggestions.find_target("nowhere.Thing")
+        check.find_target("nowhere.Thing")

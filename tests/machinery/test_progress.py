@@ -92,11 +92,6 @@ def test_without_validation(caplog: pytest.LogCaptureFixture) -> None:
     assert "val" not in line
 
 
-def test_metrics_of_an_older_validation_are_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
-    lines = lines_of(caplog, max_epochs=3, check_val_every_n_epoch=2)
-    assert ["val/acc" in line for line in lines] == [False, True, False]
-
-
 def test_an_interrupted_epoch_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Module):
         def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -176,7 +171,6 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "Epoch 1/1 " in text
     assert "train/loss" in text
-    assert "v_num" not in text
     lines = re.split(r"[\r\n]+", text)
     assert sum(line.strip() == "[a message]" for line in lines) == 4  # never behind the bar
     assert sum(line.startswith("[epoch ") for line in lines) == 2

@@ -7,8 +7,12 @@ targets of the configuration.
 
 import inspect
 import re
+import textwrap
+import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,12 +21,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.runtime.overrides import choices_by_group
-from src.runtime.project import ConfigError
-from src.runtime.suggestions import argument_hint, arguments_of, find_target
+from src.runtime.project import PROJECT_ROOT, ConfigError, did_you_mean, find_object
 
 PARTS = ("data", "model", "trainer", "callbacks", "logger")  # the nodes that verbs build
-EXTRAS = ("mlflow", "tensorboard", "wandb", "optuna")  # of pyproject.toml; packages of that name
+# Where a target may be that was written without its package, or with the wrong one.
+PACKAGES = (
+    *("torch", "torch.nn", "torch.optim", "torch.optim.lr_scheduler", "torchmetrics"),
+    *("lightning.pytorch", "lightning.pytorch.callbacks", "lightning.pytorch.loggers"),
+)
 
 
 @dataclass
@@ -34,7 +40,7 @@ class Trainer:
 
 @dataclass
 class Command:
-    """The types of the keys of `eval.yaml`, which other verbs have as well.
+    """The types of the keys of `eval.yaml`, which `predict.yaml` and `export.yaml` have as well.
 
     The values are in `configs/`. A project has further keys of its own, of any type.
     """
@@ -49,46 +55,19 @@ class Command:
 
 @dataclass
 class Train(Command):
-    """`train.yaml`."""
+    """The types of the keys of `train.yaml`."""
 
     train: bool = MISSING
     test: bool = MISSING
     init_from: str | None = MISSING
 
 
-@dataclass
-class Predict(Command):
-    """`predict.yaml`."""
-
-    input: str = MISSING
-    output: str | None = MISSING
-
-
-@dataclass
-class Export(Command):
-    """`export.yaml`."""
-
-    output: str | None = MISSING
-    tolerance: float = MISSING
-
-
-@dataclass
-class Report:
-    """`report.yaml`."""
-
-    sweep: str | None = MISSING
-    top: int = MISSING
-
-
-SCHEMAS = {"train": Train, "eval": Command, "predict": Predict, "export": Export, "report": Report}
-
-
 def register_schemas() -> None:
     """Store the schemas, for the line `- optional schema@_global_: train` in `configs/`."""
-    for name, schema in SCHEMAS.items():
+    for name, schema in {"train": Train, "eval": Command}.items():
         node = OmegaConf.structured(schema)
-        for part in (node, node.get("trainer")) if "trainer" in node else (node,):
-            OmegaConf.set_struct(part, False)  # accepts keys that the dataclass does not have
+        OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
+        OmegaConf.set_struct(node.trainer, False)
         ConfigStore.instance().store(group="schema", name=name, node=node)
 
 
@@ -116,20 +95,14 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
             for name, value in (cfg.get(part) or {}).items():
                 if value and not (isinstance(value, DictConfig) and "_target_" in value):
                     yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
-    for key, node in _target_nodes(cfg):
-        for name, value in node.items():
-            if value == MISSING and not key.startswith("model"):  # which the datamodule fills in
-                yield f"{key}.{name} has no value (???). Type {key}.{name}=VALUE"
 
 
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
-    """Yield how to install each optional package that a configuration needs and that is missing."""
-    for _, node in _target_nodes(cfg):
-        name = str(node["_target_"]).rpartition(".")[2].lower()
-        for package in EXTRAS:
-            if package in name and find_spec(package) is None:
-                install = f"pip install -e '.[{package}]'"
-                yield f"{package} is not installed. Type: uv {install} (without uv: {install})"
+    """Yield how to install each tracker that is chosen and not installed."""
+    for name in cfg.get("logger") or {}:
+        if name in ("mlflow", "tensorboard", "wandb") and find_spec(name) is None:
+            install = f"pip install -e '.[{name}]'"
+            yield f"{name} is not installed. Type: uv {install} (without uv: {install})"
 
 
 def configuration_problems(cfg: DictConfig) -> list[str]:
@@ -137,15 +110,81 @@ def configuration_problems(cfg: DictConfig) -> list[str]:
 
     Imports each target; what comes out of a checkpoint was checked before it was composed.
     """
-    return [problem for key, node in _target_nodes(cfg) for problem in _node_problems(key, node)]
+    return [problem for key, node in _target_nodes(cfg) for problem in node_problems(key, node)]
+
+
+CHECKS = (quick_problems, missing_packages, configuration_problems)  # the fastest first
+
+
+def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with one node, importing its target: the target, or its arguments."""
+    target = str(node["_target_"])
+    try:
+        accepted = _arguments_of(find_target(target))
+    except ConfigError as error:
+        yield f"{key}._target_={target}: {error}"
+        return
+    if accepted is None:
+        return
+    for name in node:
+        if name not in accepted and not name.startswith("_"):  # as Hydra's own keys do
+            near = did_you_mean(name, accepted, f"{key}.{{}}")
+            takes = textwrap.shorten(", ".join(accepted), 200, placeholder=" ...")
+            yield f"{key}.{name}: {target} takes no {name}.{near} It takes {takes or 'nothing'}"
+
+
+def find_target(path: str) -> Any:
+    """Return the object that a `_target_` names, importing it.
+
+    Raises:
+        ConfigError: if there is none, with the nearest one, or its module cannot be imported.
+    """
+    try:
+        return find_object(path)
+    except Exception as error:  # also what its module raises
+        cause = error.__cause__ or error
+        missing = str(getattr(cause, "name", None))
+        reason = f"{type(cause).__name__}: {cause}{place_in_own_code(cause)}"
+        if missing == "pytorch_lightning":
+            reason = "write: import lightning.pytorch as pl"
+        elif isinstance(cause, ModuleNotFoundError) and path.startswith(missing):
+            reason = f"no module {missing}.{_nearest_target(path)}"
+        raise ConfigError(reason) from error
+
+
+def place_in_own_code(error: BaseException) -> str:
+    """Return where in the owner's code an error arose, for the end of a message; or nothing."""
+    own = rf'"{re.escape(str(PROJECT_ROOT))}.(src.(?!runtime)\w+[/\\].+)", line (\d+)'
+    places = re.findall(own, "".join(traceback.format_tb(error.__traceback__)))
+    hint = "HYDRA_FULL_ERROR=1 shows the traceback"
+    return f" ({places[-1][0]}:{places[-1][1]}; {hint})" if places else ""
 
 
 def explain_wrong_base(found: Any, base: type) -> str:
-    """Return why an object, or a class, is not what a node must build, such as a `Callback`."""
-    kind = found if inspect.isclass(found) else type(found)
-    if any(parent.__module__.startswith("pytorch_lightning.") for parent in kind.__mro__):
-        return f"{kind.__name__} is of pytorch_lightning. Write: import lightning.pytorch as pl"
-    return f"{kind.__module__}.{kind.__qualname__} is no {base.__name__} of lightning.pytorch"
+    """Return why an object is not what a node must build, such as a `Callback`."""
+    name = f"{type(found).__module__}.{type(found).__qualname__}"
+    return f"{name} is no {base.__name__} of lightning.pytorch (import lightning.pytorch as pl)"
+
+
+def _nearest_target(path: str) -> str:
+    """Return ` Did you mean X?` for a target in the same module, or in one of the PACKAGES."""
+    parent, _, name = path.rpartition(".")
+    with suppress(ImportError, ValueError):  # ValueError: the path has no dot
+        return did_you_mean(name, dir(import_module(parent)), f"{parent}.{{}}")
+    modules = [module for module in PACKAGES if hasattr(import_module(module), name)]
+    return f" Did you mean {modules[0]}.{name}?" if modules else " Is it installed?"
+
+
+def _arguments_of(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a callable; None if they are not known, or any are accepted."""
+    # A decorator may accept more than what it wraps; those of Lightning do not.
+    follow = str(getattr(target, "__module__", "")).startswith("lightning.")
+    try:
+        parameters = inspect.signature(target, follow_wrapped=follow).parameters
+    except (TypeError, ValueError):  # written in C
+        return None
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return None if is_open else dict(parameters)
 
 
 def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
@@ -160,40 +199,3 @@ def _target_nodes(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
             nodes += [(f"{key}.{name}", value) for name, value in node.items()]
         elif isinstance(node, list):
             nodes += [(f"{key}.{index}", value) for index, value in enumerate(node)]
-
-
-def _node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
-    target = str(node["_target_"])
-    try:
-        found = find_target(target)
-    except ConfigError as error:
-        yield f"{key}._target_={target}: {error}"
-        return
-    parameters = arguments_of(found)
-    if parameters is None:
-        return
-    for name, value in node.items():
-        if name not in parameters and not name.startswith("_"):  # as Hydra's own keys do
-            yield f"{key}.{name}: {argument_hint(key, name, target, [*parameters])}"
-        elif name in parameters and _is_no_number(value, parameters[name]):
-            expected = inspect.formatannotation(parameters[name].annotation).strip("'")
-            yield f"{key}.{name}={value}: {target} expects {expected}. Type {key}.{name}=VALUE"
-    if key == "trainer" or node.get("_partial_") or "_args_" in node:
-        return
-    for name, parameter in parameters.items():
-        is_required = parameter.default is parameter.empty
-        if is_required and name not in node and parameter.kind is not parameter.VAR_POSITIONAL:
-            group = f"{key}.{name}".replace(".", "/")
-            advice = f"{group}=NAME" if group in choices_by_group() else f"+{key}.{name}=VALUE"
-            yield f"{key}.{name} is missing: {target} needs it. Type {advice}"
-
-
-def _is_no_number(value: Any, parameter: inspect.Parameter) -> bool:
-    """Return whether a number or a boolean is expected, and a value certainly cannot be one."""
-    words = set(re.findall(r"[\w.]+", inspect.formatannotation(parameter.annotation)))
-    is_number = words and words <= {"int", "float", "bool", "Optional", "Union", "None"}
-    if not is_number or type(value) is type(parameter.default):
-        return False
-    if isinstance(value, str):
-        return not re.fullmatch(r"\?\?\?|[-+.\de]+", value)  # missing, or a number in quotes
-    return isinstance(value, list) or (isinstance(value, dict) and "_target_" not in value)

@@ -3,26 +3,29 @@
     @verb("train")
     def main(cfg: DictConfig) -> None: ...
 
-Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once.
+Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once. Only for a
+key that a node does not have is the node's target imported, to say what it takes.
 """
 
-import contextlib
+import difflib
 import functools
 import logging
 import os
-import signal
+import re
 import sys
-from collections.abc import Callable, Generator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import check, distributed, overrides, run_folder, signals, suggestions, sweeps
-from src.runtime.overrides import compose
+from src.runtime import check, distributed, overrides, run_folder, signals, sweeps
+from src.runtime.overrides import choice_hint, compose
 from src.runtime.project import (
     CONFIGS,
     MAIN_ARGUMENTS,
@@ -30,9 +33,6 @@ from src.runtime.project import (
     is_sweep_job,
     prepare_environment,
 )
-from src.runtime.sweeps import optimized_value as optimized_metric
-
-__all__ = ["compose", "optimized_metric", "state", "verb"]
 
 prepare_environment()
 run_folder.register_resolvers()
@@ -41,6 +41,8 @@ check.register_schemas()
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+# What Hydra says of a key that has a value already.
+HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
 MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
@@ -65,41 +67,36 @@ class Job:
 
     Args:
         function: the verb's.
-        config_name: of the verb.
         shows_traceback: whether the user has set `HYDRA_FULL_ERROR=1`.
     """
 
     function: Function
-    config_name: str
     shows_traceback: bool
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Check the configuration and run; a finished job of a sweep returns its stored result."""
         state.job_entered, state.training_started = True, False
+        is_finished, result = sweeps.finished_job_result(cfg)
+        if is_finished:
+            return result
+        if self.shows_traceback:
+            return self.function(cfg)
+        os.environ[FULL_ERROR] = "0"  # processes that the job starts inherit it
         try:
-            with _full_error(self.shows_traceback):  # processes that the job starts inherit it
-                is_finished, result = sweeps.finished_job_result(cfg)
-                if is_finished:
-                    return result
-                if not self.shows_traceback:  # else one wants to see the library's own error
-                    self.check(cfg)
-                return self.function(cfg)
+            for find in check.CHECKS:
+                for problem in find(cfg):
+                    raise ConfigError(problem)
+            return self.function(cfg)
         except Exception as error:
-            if self.shows_traceback or not _is_mistake(error, state.training_started):
+            if not _is_mistake(error, state.training_started):
                 raise
-            text = suggestions.explain(error, self.config_name)
+            text = explain(error)
             if not is_sweep_job():
                 sys.exit(f"Error: {text}")
             log.error("%s", text)
             raise ConfigError(text) from error  # Hydra raises it again once the other jobs ended
-
-    def check(self, cfg: DictConfig) -> None:
-        """Raise ConfigError for what cannot run, if possible before torch is imported."""
-        for problem in (*check.quick_problems(cfg), *check.missing_packages(cfg)):
-            raise ConfigError(problem)
-        if problems := check.configuration_problems(cfg):
-            more = f" (and {len(problems) - 1} more: python src/check.py)" if problems[1:] else ""
-            raise ConfigError(problems[0] + more)
+        finally:
+            os.environ[FULL_ERROR] = "1"
 
 
 def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
@@ -113,24 +110,25 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
     def decorate(function: Function) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
-            job = Job(function, config_name, os.environ.get(FULL_ERROR) == "1")
+            shows_traceback = os.environ.get(FULL_ERROR) == "1"
+            job = Job(function, shows_traceback)
             run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(job)
-            script, *argv = typed = sys.argv
+            script, *argv = sys.argv
             state.job_entered = False
+            os.environ[FULL_ERROR] = "1"  # Hydra raises errors instead of printing them
             try:
-                with _full_error(True):
-                    if {"-h", "--help"} & set(argv):
-                        print_help(config_name, str(sys.modules[function.__module__].__doc__))
-                    else:
-                        argv = _prepared(argv, prepare)
-                        sys.argv = [script, *argv]
-                        run()
+                if {"-h", "--help"} & set(argv):
+                    print_help(config_name, str(sys.modules[function.__module__].__doc__))
+                else:
+                    argv = _prepared(argv, prepare)
+                    sys.argv = [script, *argv]
+                    run()
             except Exception as error:
-                if job.shows_traceback or not _is_mistake(error, state.job_entered):
+                if shows_traceback or not _is_mistake(error, state.job_entered):
                     raise
-                sys.exit(f"Error: {suggestions.explain(error, config_name, argv)}")
+                sys.exit(f"Error: {explain(error, config_name, argv)}")
             finally:
-                sys.argv = typed
+                os.environ[FULL_ERROR] = "1" if shows_traceback else "0"
 
         return main
 
@@ -139,8 +137,6 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
 
 def print_help(config_name: str, docstring: str) -> None:
     """Print the docstring of a verb, and the groups of its configuration with their choices."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
     print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
     for name, choices in overrides.groups_of_command(config_name).items():
         print(f"  {name + '=':<18} {', '.join(choices)}")
@@ -175,12 +171,68 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
     return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
 
 
-@contextlib.contextmanager
-def _full_error(wanted: bool) -> Generator[None]:
-    """Make Hydra raise errors instead of printing them, or not, inside the `with`."""
-    before = os.environ.get(FULL_ERROR, "0")
-    os.environ[FULL_ERROR] = "1" if wanted else "0"
+def explain(error: BaseException, config_name: str = "train", argv: Sequence[str] = ()) -> str:
+    """Return what is wrong, why, and what to type.
+
+    Args:
+        error: of the user, Hydra, OmegaConf or a library.
+        config_name: of the verb.
+        argv: its command line, as Hydra read it.
+    """
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
+        return _explain_composition(error, config_name, argv)
+    return _one_line(error) + check.place_in_own_code(error.__cause__ or error)
+
+
+def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
+    text, hint = _one_line(error).rstrip("."), ""
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        text = f"{unknown[1]}: there is no such key"
+        hint = _key_hint(unknown[1], config_name, argv)
+    elif present := HAS_A_VALUE.search(str(error)):
+        return f"it has a value already. Type it without +: {present[1].replace(': ', '=')}"
+    elif isinstance(error, OverrideParseException):
+        text = f"{error.override} cannot be read"
+        hint = "Type KEY=VALUE without blanks and without a comma at the end, or \"KEY='VALUE'\""
+    elif error.__cause__:
+        text += f": {_one_line(error.__cause__)}"
+    return f"{text}. {hint or f'To see all keys: python src/{config_name}.py --cfg job'}"
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the message of an error, without the last details of OmegaConf's and Hydra's."""
+    text = re.split(r"\n +(?:object|reference)_type=|\nConfig search path", str(error))[0]
+    return textwrap.shorten(text, 400)
+
+
+def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
+    """Return what to type in place of a key that does not exist; nothing if none is similar."""
+    typed = next((override for override in argv if override.startswith(f"{key}=")), "")
+    value = typed.partition("=")[2]
     try:
-        yield
-    finally:
-        os.environ[FULL_ERROR] = before
+        cfg = compose(config_name, *(o for o in argv if o != typed and not o.startswith("-")))
+    except (HydraException, ConfigError):  # there are other mistakes, or it is a sweep
+        cfg = compose(config_name)
+    parent, _, name = key.rpartition(".")
+    with suppress(OmegaConfBaseException):  # a part of the key is no node
+        target = OmegaConf.select(cfg, f"{parent}._target_")
+        if target:
+            problems = check.node_problems(parent, {"_target_": target, name: value})
+            return next(problems, f"{target} takes it, so add it with +: +{key}={value}")
+    groups = overrides.groups_of_command(config_name)
+    advice = {group.rpartition("/")[2]: choice_hint(group, value) for group in groups}
+    for other in _all_keys(OmegaConf.to_container(cfg)):
+        advice.setdefault(other, f"{other}={value}")
+    similar = [other for other in advice if f".{other}".endswith(f".{key}")]
+    similar += [other for other in advice if other.startswith(key) or key.endswith(f"_{other}")]
+    similar += difflib.get_close_matches(key, advice, 1, 0.7)
+    return f"Did you mean {advice[similar[0]]}?" if similar else ""
+
+
+def _all_keys(content: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield f"{prefix}{key}"
+            yield from _all_keys(value, f"{prefix}{key}.")

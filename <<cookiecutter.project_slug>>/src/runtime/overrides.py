@@ -4,9 +4,8 @@
 does not exist is refused before Hydra composes anything. Imports no torch.
 """
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import hydra
@@ -15,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, ConfigError
+from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, ConfigError, did_you_mean
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -24,14 +23,10 @@ SHORT_GROUPS = {
     "search": "common/search",
     "debug": "common/debug",
 }
-FULL_NAMES = SHORT_GROUPS | {group.partition("@")[0]: group for group in SHORT_GROUPS.values()}
 NEEDED_GROUPS = ("data", "model")
 DEFAULTS_ITEM = re.compile(r"^\s*- (?:optional |override )*/?([\w/-]+)(?:@[\w.]+)?:", re.MULTILINE)
-# Hydra's own options: those that print something and exit, and those that a value follows.
+# Options of Hydra's that print something and exit.
 INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc"}
-VALUED = "-c --cfg -i --info -p --package -cp --config-path -cn --config-name -cd --config-dir"
-SWITCHES = "-r --run -m --multirun --resolve --shell-completion"
-OPTIONS = INFO_FLAGS.union(VALUED.split(), SWITCHES.split())
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
@@ -57,24 +52,25 @@ def choices_by_group() -> dict[str, list[str]]:
     A folder inside a group is a group of its own if a defaults list names it, else it only sorts
     the choices.
     """
-    texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
-    named = tuple(f"/{name}" for text in texts for name in DEFAULTS_ITEM.findall(text))
+    texts = [path.read_text("utf-8") for path in CONFIGS.rglob("*.yaml")]
+    named = {name.rpartition("/")[2] for name in DEFAULTS_ITEM.findall("\n".join(texts))}
     found: dict[str, list[str]] = {}
     for path in sorted(CONFIGS.glob("*/**/*.yaml")):
-        choice = path.relative_to(CONFIGS).with_suffix("")
-        folders = [folder.as_posix() for folder in choice.parents][:-1]  # the innermost first
-        groups = [folder for folder in folders if f"/{folder}".endswith(named)] + folders[-1:]
-        found.setdefault(groups[0], []).append(choice.relative_to(groups[0]).as_posix())
+        folder = path.parent
+        while folder.name not in named and folder.parent != CONFIGS:
+            folder = folder.parent
+        choices = found.setdefault(folder.relative_to(CONFIGS).as_posix(), [])
+        choices.append(path.relative_to(folder).with_suffix("").as_posix())
     return found
 
 
 def groups_of_command(config_name: str) -> dict[str, list[str]]:
     """Return what is typed to choose a file of each group that a verb has, with the choices."""
-    names = set(DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8")))
+    names = DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8"))
     return {
         group.removeprefix("common/"): choices
         for group, choices in choices_by_group().items()
-        if group in names or group.partition("/")[0] in names.intersection(NEEDED_GROUPS)
+        if group in names or group.partition("/")[0] in names
     }
 
 
@@ -82,63 +78,47 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
     """Return a command line as Hydra reads it: overrides with full group names, then options.
 
     Raises:
-        ConfigError: for a choice that does not exist, or what is no override.
+        ConfigError: for a choice that does not exist, or an override that begins with dashes.
         OverrideParseException: if Hydra's grammar cannot read an override.
     """
     overrides, options = [], []
-    remaining = iter(argv)
-    for typed in remaining:
-        name, equals, value = typed.partition("=")
-        if not typed.startswith("-"):
-            if not name.strip("+~ ") or not (equals or name.startswith("~")):
-                raise ConfigError(f"{typed} is no override. Type KEY=VALUE, without blanks")
-            if value.endswith(","):
-                raise ConfigError(f"{typed} ends with a comma. Type {typed.rstrip(',')}")
-            overrides.append(typed)
-        elif name not in OPTIONS:
-            raise ConfigError(f"{name}: no such option. Type without dashes: {typed.lstrip('-')}")
-        else:
+    for typed in argv:
+        if re.fullmatch("-[^=.]*|[^=~]*", typed):  # `--cfg`, and the value that follows it
             options.append(typed)
-            if name in VALUED.split() and not equals:
-                options.append(next(remaining, ""))
+        elif typed.startswith("-"):
+            raise ConfigError(f"{typed} is no option. Type without dashes: {typed.lstrip('-')}")
+        else:
+            overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)
-    # With a further folder there are further choices: Hydra says itself if one does not exist.
-    is_closed = not re.search(r"-c[dp]\b|--config-(dir|path)|hydra\.searchpath=", " ".join(argv))
-    return [*(_normalised(override, is_closed) for override in parsed), *options]
-
-
-def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
-    """Return ` Did you mean X?` for the nearest of the choices, or nothing."""
-    near = difflib.get_close_matches(name, list(choices), n=1)
-    return f" Did you mean {form.format(near[0])}?" if near else ""
+    return [*map(_normalised, parsed), *options]
 
 
 def choice_hint(group: str, value: str = "") -> str:
     """Return what to type to choose a file of a group: the value if it is a choice, or a list."""
-    choices = choices_by_group()[FULL_NAMES.get(group, group).partition("@")[0]]
+    choices = choices_by_group()[SHORT_GROUPS.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
 
-def _normalised(override: Override, is_closed: bool) -> str:
-    """Return one override with the full name of its group, its choice checked if `is_closed`."""
-    text, key, value = str(override.input_line), override.key_or_group, override.value()
+def _normalised(override: Override) -> str:
+    """Return one override with the full name of its group, its choices checked."""
+    text, key = str(override.input_line), override.key_or_group
+    value = override.value()
     groups = choices_by_group()
     group = key.replace(".", "/")
-    if group != key and group in groups and isinstance(value, str | int):
-        raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, str(value))}")
-    name = f"{key}@{override.package}" if override.package else FULL_NAMES.get(key, key)
+    if group != key and group in groups and isinstance(value, str):
+        raise ConfigError(f"{text} would replace a node. Type {choice_hint(group, value)}")
+    name = f"{key}@{override.package}" if override.package else SHORT_GROUPS.get(key, key)
     group = name.partition("@")[0]
     if group not in groups or group.startswith("hydra/"):
         return text
-    if override.is_delete() or value is None or value == []:
-        if "none" in groups[group]:
-            return f"{name}=none"
-        if group in NEEDED_GROUPS:
-            raise ConfigError(f"{text}: a run needs one. Type {choice_hint(key)}")
-        return f"~{name}"
-    given = override.get_value_string()
+    if override.is_delete() or value in (None, []):
+        if "none" not in groups[group] and group not in NEEDED_GROUPS:
+            return f"~{name}"
+        given = "none"
+    else:
+        given = override.get_value_string()
     is_dynamic = re.search(r"[({]", given)  # glob(*), ${KEY}
-    for choice in [] if is_dynamic or not is_closed else re.findall(r"[^][,'\"\s]+", given):
+    for choice in () if is_dynamic else re.findall(r"[^][,'\"\s]+", given):
         if choice not in groups[group]:
             near = did_you_mean(choice, groups[group], f"{key}={{}}")
             choices = ", ".join(groups[group])

@@ -28,8 +28,7 @@ class ProgressBar(RichProgressBar):
     """
 
     def __init__(self) -> None:
-        is_sweep = is_sweep_job()
-        is_shown = sys.stdout.isatty() and not is_sweep
+        is_shown = sys.stdout.isatty() and not is_sweep_job()
         super().__init__(refresh_rate=DRAWINGS_PER_SECOND if is_shown else 0)
         self._metrics: dict[str, Any] = {}
         self._next_reading = 0.0
@@ -41,7 +40,6 @@ class ProgressBar(RichProgressBar):
         """Return the metrics on the bar, as last drawn: reading them makes a GPU wait."""
         if trainer.is_last_batch or monotonic() >= self._next_reading:
             self._metrics = super().get_metrics(trainer, pl_module)
-            self._metrics.pop("v_num", None)  # the version of a logger says nothing
             self._next_reading = monotonic() + 1 / DRAWINGS_PER_SECOND
         return self._metrics
 
@@ -63,8 +61,6 @@ class ProgressBar(RichProgressBar):
             return
         values = trainer.callback_metrics
         names = [name for name in values if name.rpartition("_")[0] not in values]  # no `loss_step`
-        if ended % (trainer.check_val_every_n_epoch or 1):  # those of validation are older
-            names = [name for name in names if not name.startswith("val")]
         metrics = "  ".join(f"{name} {values[name]:.4g}" for name in names)
         epochs = trainer.max_epochs or 0
         last = f"/{epochs - 1}" if epochs > 0 else ""  # -1: no end

@@ -1,5 +1,6 @@
 """What all of the runtime builds on: paths, environment, small files, the versions of Hydra."""
 
+import difflib
 import json
 import logging
 import os
@@ -7,13 +8,13 @@ import re
 import secrets
 import shlex
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import hydra.utils
-import omegaconf
+from dotenv import load_dotenv
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -28,18 +29,12 @@ CONFIGS = PROJECT_ROOT / "configs"
 # project's own YAML may call anything, as its code may; of checkpoints: checkpoint_config.py
 IS_HYDRA_1_3 = Version(hydra.__version__) < Version("1.4.0.dev0")
 ANY_TARGET = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
-MAIN_ARGUMENTS: dict[str, Any] = (
-    {"version_base": "1.3"} if IS_HYDRA_1_3 else {"execution_whitelist": ANY_TARGET}
-)
 COMPOSE_ARGUMENTS: dict[str, Any] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
-INSTANTIATE_ARGUMENTS: dict[str, Any] = (
-    {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
-)
-register_resolver: Any = (  # OmegaConf 2.4 renames it, and 2.3 has another function of that name
-    OmegaConf.register_resolver
-    if Version(omegaconf.__version__) >= Version("2.4.0.dev0")
-    else OmegaConf.register_new_resolver
-)
+MAIN_ARGUMENTS = COMPOSE_ARGUMENTS or {"execution_whitelist": ANY_TARGET}
+INSTANTIATE_ARGUMENTS = {} if IS_HYDRA_1_3 else {"_execution_whitelist_": ANY_TARGET}
+# Hydra 1.4 needs OmegaConf 2.4, which renames it; 2.3 has another function of the new name.
+REGISTER = "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
+register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
 class ConfigError(ValueError):
@@ -74,14 +69,10 @@ def find_object(path: str) -> Any:
 
 def prepare_environment() -> None:
     """Read `.env`, let child processes import `src`, and register the owner's resolvers."""
-    if (PROJECT_ROOT / ".env").exists():
-        from dotenv import load_dotenv  # for those who have such a file
-
-        load_dotenv(PROJECT_ROOT / ".env")
+    load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
-    search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(PROJECT_ROOT) not in search_path:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), *search_path]))
+    search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
     for name, resolver in RESOLVERS.items():
         register_resolver(name, resolver, replace=True)
     # The launchers' keys are checked against their schema, which is what we want.
@@ -97,6 +88,12 @@ def as_typed(overrides: Any) -> list[str]:
     """Return the overrides that Hydra recorded as they were typed, interpolations included."""
     content: Any = OmegaConf.to_container(overrides)
     return list(content)
+
+
+def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
+    """Return ` Did you mean X?` for the nearest of the choices, or nothing."""
+    near = difflib.get_close_matches(name, list(choices), n=1)
+    return f" Did you mean {form.format(near[0])}?" if near else ""
 
 
 def quoted(value: str | Path) -> str:
