@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from src.runtime.checkpoints import load_initial_weights
 from src.runtime.project import ConfigError
-from src.runtime.weights import load_initial_weights
 
 
 def make_net(classes: int = 3) -> nn.Sequential:
@@ -66,18 +66,6 @@ def test_a_new_head_stays_and_is_reported(tmp_path: Path, caplog: pytest.LogCapt
     assert "7 of the model's 9 weights" in caplog.text
     assert re.search(r"2 stay as initialized: net\.2\.weight \(5, 8\)", caplog.text)
     assert re.search(r"3 in the file are not used: net\.2\.weight \(3, 8\), .*ema", caplog.text)
-
-
-def test_safetensors(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.torch")
-    state = make_net().state_dict()
-    safetensors.save_file(state, tmp_path / "net.safetensors")
-    model = Module()
-    load_initial_weights(model, tmp_path / "net.safetensors")
-    assert torch.equal(model.net[0].weight, state["0.weight"])
-    (tmp_path / "bad.safetensors").write_text("no such thing")
-    with pytest.raises(ConfigError, match=r"bad\.safetensors cannot be read"):
-        load_initial_weights(model, tmp_path / "bad.safetensors")
 
 
 def test_what_cannot_be_used_is_an_error(tmp_path: Path) -> None:

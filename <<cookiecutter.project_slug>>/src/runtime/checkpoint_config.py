@@ -17,12 +17,12 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
+from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint
 from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, find_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning")
-OWN_PACKAGES = ("src.data", "src.models")
+ALLOWED = (*PACKAGES, "src.data", "src.models")
 BASES = (
     "torch.nn.Module",
     "torch.optim.Optimizer",
@@ -49,7 +49,7 @@ def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
     cfg.ckpt_path = str(find_checkpoint(cfg.ckpt_path, cfg.paths.log_dir))
     if cfg.get("model"):
         return cfg
-    nodes = OmegaConf.create(read_trusted_config(cfg.ckpt_path))
+    nodes = OmegaConf.create(trusted_config(cfg.ckpt_path))
     with open_dict(cfg):
         for key in ("data", "model"):
             cfg[key] = cfg.get(key) or nodes.get(key)
@@ -68,9 +68,7 @@ def load_model(path: str | Path) -> LightningModule:
         ConfigError: if there is no such checkpoint, or it cannot be used.
     """
     file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
-    model = instantiate(OmegaConf.create(read_trusted_config(file)["model"]))
-    if not isinstance(model, LightningModule):
-        raise ConfigError(f"{file}: its model is a {type(model).__name__}, no LightningModule")
+    model = instantiate(OmegaConf.create(trusted_config(file)["model"]))
     restore_model(model, file)
     return model
 
@@ -89,48 +87,38 @@ def restore_model(model: LightningModule, path: str | Path, datamodule: Any = No
     checkpoint = read_checkpoint(path)
     model.configure_model()  # some modules build their layers there
     model.on_load_checkpoint(checkpoint)
-    fit_compiled_names(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     model.eval()
     if state := checkpoint.get(type(datamodule).__qualname__):  # where Lightning stores it
         datamodule.load_state_dict(state)
 
 
-def trusted_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+def trusted_config(path: str | Path) -> dict[str, Any]:
     """Return the nodes `data` and `model` of a checkpoint's configuration, and the precision.
 
     Raises:
-        ConfigError: if there is no configuration, or it would call what is not trusted.
+        ConfigError: if the file cannot be read, holds no configuration, or would call what is not
+            trusted.
     """
-    config = checkpoint.get(CONFIG_KEY)
+    config = read_checkpoint(path).get(CONFIG_KEY)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ConfigError(
             f"{path} holds no configuration: it was not written by this project. "
             "To start from its weights: python src/train.py init_from=PATH"
         )
-    nodes = {key: config[key] for key in ("data", "model") if config.get(key) is not None}
-    for key, node in nodes.items():
-        check_trusted(node, key)
+    nodes = {key: trusted_node(config.get(key), key) for key in ("data", "model")}
     precision = (config.get("trainer") or {}).get("precision")
     if isinstance(precision, (str, int)):
-        nodes["trainer"] = {"precision": precision}
-    return without_interpolations(nodes)
+        nodes["trainer"] = {"precision": trusted_node(precision, "trainer.precision")}
+    return {key: node for key, node in nodes.items() if node is not None}
 
 
-def read_trusted_config(path: str | Path) -> dict[str, Any]:
-    """Return the trusted part of the configuration inside a checkpoint file.
-
-    Raises:
-        ConfigError: if the file cannot be read, or its configuration may not be used.
-    """
-    return trusted_config(read_checkpoint(path), path)
-
-
-def check_trusted(node: Any, key: str) -> None:
-    """Check every `_target_` in a node of a checkpoint's configuration, at any depth.
+def trusted_node(node: Any, key: str) -> Any:
+    """Return a copy of a node in which `${...}` is text, except for environment variables.
 
     Raises:
-        ConfigError: naming the first target that may not be called, and how to allow it.
+        ConfigError: naming the first `_target_`, at any depth, that may not be called, and how to
+            allow it.
     """
     if isinstance(node, dict):
         if "_target_" in node and not _is_trusted(node["_target_"]):
@@ -140,19 +128,9 @@ def check_trusted(node: Any, key: str) -> None:
                 "or src.models that builds models or data. Nothing was run. If you trust it, name "
                 f"it in a file of configs/, as in\n    _target_: {node['_target_']}"
             )
-        for name, child in node.items():
-            check_trusted(child, f"{key}.{name}")
-    elif isinstance(node, (list, tuple)):
-        for index, child in enumerate(node):
-            check_trusted(child, f"{key}[{index}]")
-
-
-def without_interpolations(node: Any) -> Any:
-    """Return a copy in which `${...}` is text, except for environment variables."""
-    if isinstance(node, dict):
-        return {key: without_interpolations(child) for key, child in node.items()}
+        return {name: trusted_node(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):
-        return [without_interpolations(child) for child in node]
+        return [trusted_node(child, f"{key}[{index}]") for index, child in enumerate(node)]
     if isinstance(node, str) and not ENVIRONMENT_VARIABLE.fullmatch(node):
         # A backslash before it would escape the escape: each is doubled.
         return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", node)
@@ -174,7 +152,7 @@ def _is_trusted(target: Any) -> bool:
         return False
     if target in targets_of_own_files():
         return True
-    if not _is_inside(target, (*PACKAGES, *OWN_PACKAGES)):  # before anything is imported
+    if not _is_inside(target, ALLOWED):  # before anything is imported
         return False
     try:
         found = find_object(target)
@@ -183,7 +161,7 @@ def _is_trusted(target: Any) -> bool:
         return False
     # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.
     is_class = inspect.isclass(found) and issubclass(found, bases)
-    return is_class and _is_inside(found.__module__, (*PACKAGES, *OWN_PACKAGES))
+    return is_class and _is_inside(found.__module__, ALLOWED)
 
 
 def _is_inside(name: str, packages: tuple[str, ...]) -> bool:
