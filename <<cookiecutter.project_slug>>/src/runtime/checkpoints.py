@@ -45,7 +45,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         super().__init__()
         self.config = config
         self.claim = claim
-        self._changes: dict[str, str] = {}  # what has been reported
+        self._reported: list[str] = []
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -57,11 +57,11 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """
         if self.claim is not None and self.claim.lost():
             raise ConfigError(f"{path} is not written: another process has taken over this run")
-        changes: dict[str, str] = {}
+        changes: list[str] = []
         plain = to_plain_data(checkpoint, changes)
-        if new := [f"{key} {changes[key]}" for key in changes.keys() - self._changes]:
-            log.warning("Checkpoints hold plain data: %s", ", ".join(sorted(new)))
-        self._changes |= changes
+        if new := [change for change in changes if change not in self._reported]:
+            log.warning("Checkpoints hold plain data: %s", ", ".join(new))
+            self._reported += new
         if "state_dict" in checkpoint:  # else bare weights, which `ddp_spawn` hands back
             plain[CONFIG_KEY] = self.config
         if "://" in str(path):  # a remote store: no renaming there
@@ -85,12 +85,12 @@ class PlainCheckpointIO(TorchCheckpointIO):
         return self.__dict__ | {"claim": None}
 
 
-def to_plain_data(value: Any, changes: dict[str, str], key: str = "") -> Any:
+def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
     """Return `value` as plain data: what `torch.load(weights_only=True)` reads.
 
     Args:
         value: anything; mappings and sequences are converted at any depth.
-        changes: gets the key of what is converted or left out, and what becomes of it.
+        changes: gets a line for each key that is converted or left out.
         key: where `value` stands.
     """
     if type(value) in PLAIN:
@@ -113,14 +113,14 @@ def to_plain_data(value: Any, changes: dict[str, str], key: str = "") -> Any:
     for kind, simplified in CONVERSIONS.items():
         if isinstance(value, kind):
             plain = simplified(value)
-            changes[key] = f"is stored as {type(plain).__name__}"
+            changes.append(f"{key} is stored as {type(plain).__name__}")
             return to_plain_data(plain, changes, key)
-    changes[key] = f"is left out ({type(value).__name__} is no plain data)"
+    changes.append(f"{key} is left out ({type(value).__name__} is no plain data)")
     return LEFT_OUT
 
 
 def _plain_key(key: Any) -> Any:
-    plain = to_plain_data(key, {})
+    plain = to_plain_data(key, [])
     return str(key) if plain is LEFT_OUT or isinstance(plain, list) else plain
 
 
@@ -140,14 +140,10 @@ CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
     Tensor: _tensor_data,
     np.ndarray: _array_data,
     np.floating: float,
-    np.complexfloating: complex,
     np.generic: np.generic.item,
     enum.Enum: lambda member: member.value,
     (PurePath, datetime.date, datetime.time, datetime.timedelta): str,
     str: str,
-    bytes: bytes,
-    int: int,
-    float: float,
 }
 
 
@@ -160,27 +156,14 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged file raises
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ConfigError(
-            f"{path} is missing, damaged, or holds more than plain data, none of which was run: "
-            f"{reason}"
-        ) from error
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{path} is damaged or holds more than plain data: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
     return content
 
 
-def is_readable(path: str | Path) -> bool:
-    """Return whether a checkpoint can be read; log why if not."""
-    try:
-        read_checkpoint(path)
-    except ConfigError as error:
-        log.warning("%s", error)
-        return False
-    return True
-
-
-def load_initial_weights(model: nn.Module, path: str | Path) -> str:
+def load_initial_weights(model: nn.Module, path: str | Path) -> None:
     """Copy the weights of a file into a model, wherever name and shape fit, and log the rest.
 
     Names that differ only in leading `model.`, `net.`, `module.` or `_orig_mod.` count as equal.
@@ -191,35 +174,26 @@ def load_initial_weights(model: nn.Module, path: str | Path) -> str:
             run (its best checkpoint), or `best` of the newest run. Only plain data is read: no
             code in the file runs.
 
-    Returns:
-        A line that says how many weights were copied, and from where.
-
     Raises:
         ConfigError: if the file cannot be read, or none of its weights fits.
     """
     content = read_checkpoint(find_checkpoint(str(path), PROJECT_ROOT / "logs", "init_from"))
     content = content.get("state_dict") or content.get("model") or content
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     own = {name: v for name, v in model.state_dict().items() if isinstance(v, Tensor)}
     own_names = {WRAPPERS.sub("", name): name for name in own}
     fitting: dict[str, Tensor] = {}
     unused = []
-    for name, value in weights.items():
-        target = name if name in own else own_names.get(WRAPPERS.sub("", name))
-        if target and own[target].shape == value.shape:
+    for name, value in content.items():
+        target = name if name in own else own_names.get(WRAPPERS.sub("", str(name)))
+        if target and isinstance(value, Tensor) and own[target].shape == value.shape:
             fitting[target] = value
         else:
-            unused.append(f"{name} {tuple(value.shape)}")
-    missing = [f"{name} {tuple(own[name].shape)}" for name in own if name not in fitting]
+            unused.append(str(name))
     if not fitting:
-        raise ConfigError(
-            f"init_from={path}: none of its weights fits the model. The file has "
-            f"{', '.join(unused[:3]) or 'none'}; the model has {', '.join(missing[:3])}"
-        )
+        raise ConfigError(f"init_from={path}: none of its weights fits the model: {unused[:3]}")
     model.load_state_dict(fitting, strict=False)
-    summary = f"{len(fitting)} of the model's {len(own)} weights come from {path}"
-    log.info("init_from: %s", summary)
+    log.info("init_from: %d of the model's %d weights come from it", len(fitting), len(own))
+    missing = [name for name in own if name not in fitting]
     for names, what in ((missing, "stay as initialized"), (unused, "in the file are not used")):
         if names:
             log.warning("init_from: %d %s: %s", len(names), what, ", ".join(names[:3]))
-    return summary

@@ -49,7 +49,6 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a signal wait for the next checkpoint from now on."""
-        self._saved_at = time.monotonic()
         signals.reinstall()
         signals.raise_if_received()
         signals.state.is_deferred = True
@@ -59,12 +58,14 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write between two epochs, when schedulers have made their step."""
         if self._loaded:  # between two epochs: within one, Lightning does not call this
-            set_random_states(self._loaded["random"], trainer.global_rank)
+            self._set_random_states(trainer)
             self._end_resume(pl_module)
         elif trainer.current_epoch > 0:
             self._save(trainer, between_epochs=True)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Finish a resume within an epoch."""
         if self._loaded:
             self._end_resume(pl_module)
@@ -75,21 +76,17 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Write if it is time, unless gradients accumulate, or a validation follows this batch."""
         is_whole_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if is_whole_step and not _may_validate(trainer, batch_idx):
-            self._save_if_due(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write after a validation within an epoch if it is time."""
-        is_training = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if is_training and not trainer.is_last_batch:
-            self._save_if_due(trainer)
+        if is_whole_step and not _may_validate(trainer, batch_idx) and self._is_due(trainer):
+            self._save(trainer, between_epochs=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the end of training."""
         self._save(trainer, between_epochs=True)
         signals.state.is_deferred = False
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Keep a first epoch at whose end something failed, such as a metric that is missing.
 
         Let further signals end the process at once.
@@ -100,13 +97,12 @@ class LastCheckpoint(Checkpoint):
         if is_whole and trainer.world_size == 1 and not self.path.exists():
             self._save(trainer, between_epochs=False)
 
-    def _save_if_due(self, trainer: Trainer) -> None:
+    def _is_due(self, trainer: Trainer) -> bool:
         if trainer.world_size > 1 and trainer.fit_loop.total_batch_idx % BATCHES_BETWEEN_VOTES:
-            return
+            return False
         minutes = (time.monotonic() - self._saved_at) / 60
         is_due = signals.state.received is not None or minutes >= self.every_n_minutes
-        if trainer.strategy.reduce_boolean_decision(is_due, all=False):
-            self._save(trainer, between_epochs=False)
+        return trainer.strategy.reduce_boolean_decision(is_due, all=False)
 
     def _save(self, trainer: Trainer, between_epochs: bool) -> None:
         if not getattr(trainer, "fast_dev_run", False):
@@ -124,11 +120,9 @@ class LastCheckpoint(Checkpoint):
         """Add what Lightning leaves out."""
         checkpoint[EXACT_KEY] = {
             "between_epochs": self._is_between_epochs,
-            "random": random_states_of_all_ranks(),
+            "random": random_states_of_all_ranks(trainer.world_size),
             "metrics": dict(trainer.callback_metrics),
-            "metric_states": {
-                name: dict(metric.metric_state) for name, metric in _metrics_in(pl_module)
-            },
+            "metric_states": {name: m.metric_state for name, m in _metrics_in(pl_module)},
         }
         if self._is_between_epochs:  # the next epoch draws all of its batches
             for state in _loader_states(checkpoint):
@@ -142,13 +136,10 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and EXACT_KEY in checkpoint:
             self._loaded = checkpoint[EXACT_KEY] | {"loaders": _loader_states(checkpoint)}
             if not (self._loaded["between_epochs"] or self._loaded["loaders"]):
-                log.warning(
-                    "The training loader has no state_dict: the rest of the epoch is drawn anew. "
-                    "src/data/loading.py has one that resumes exactly"
-                )
+                log.warning("The training loader has no state_dict: it draws its epoch anew")
 
     def _begin_resume(self, trainer: Trainer) -> None:
-        set_random_states(self._loaded["random"], trainer.global_rank)
+        self._set_random_states(trainer)
         trainer.callback_metrics.update(self._loaded["metrics"])
         # A module that asked for the number of steps had the loaders built before their state was
         # there, and Lightning then does not restore it.
@@ -160,6 +151,15 @@ class LastCheckpoint(Checkpoint):
         if self._loaded["between_epochs"]:
             _end_restart(trainer)
 
+    def _set_random_states(self, trainer: Trainer) -> None:
+        states = self._loaded["random"]
+        own = states[trainer.global_rank % len(states)]
+        random.setstate(own["python"])
+        np.random.set_state(own["numpy"])
+        torch.set_rng_state(own["torch"])
+        if len(own["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(own["cuda"])
+
     def _end_resume(self, module: LightningModule) -> None:
         # Behind `on_train_start`, where modules reset what the sanity check measured.
         for name, metric in _metrics_in(module):
@@ -168,37 +168,26 @@ class LastCheckpoint(Checkpoint):
         self._loaded = {}
 
 
-def random_states_of_all_ranks() -> list[dict[str, Any]]:
+def random_states_of_all_ranks(world_size: int) -> list[Any]:
     """Return the states of Python's, NumPy's and torch's generators on each rank, plain data."""
     name, keys, *rest = np.random.get_state()
     own = {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all(),
     }
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [own]
-    states: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(states, own)
+    states: list[Any] = [own] * world_size
+    if world_size > 1:
+        distributed.all_gather_object(states, own)
     return states
-
-
-def set_random_states(states: list[dict[str, Any]], rank: int) -> None:
-    """Set the generators of this rank; those of GPUs where there are as many as before."""
-    state = states[rank % len(states)]
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def _metrics_in(module: LightningModule) -> list[tuple[str, Metric]]:
     return [(name, found) for name, found in module.named_modules() if isinstance(found, Metric)]
 
 
-def _loader_states(checkpoint: dict[str, Any]) -> list[dict[str, Any]]:
+def _loader_states(checkpoint: dict[str, Any]) -> list[Any]:
     return checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
 
 
@@ -212,7 +201,7 @@ def _end_restart(trainer: Trainer) -> None:
 
 def _may_validate(trainer: Trainer, batch_idx: int) -> bool:
     """Return whether a validation may follow this batch; a checkpoint before it would skip it."""
-    every = trainer.val_check_batch
-    if trainer.is_last_batch or every in (None, float("inf")):  # None: by time, at any batch
-        return trainer.is_last_batch
-    return any(n % every == 0 for n in (batch_idx + 1, trainer.fit_loop.total_batch_idx + 1))
+    every = trainer.val_check_batch or float("inf")  # None: by time, at any batch
+    counts_all = trainer.check_val_every_n_epoch is None
+    batch = trainer.fit_loop.total_batch_idx if counts_all else batch_idx
+    return trainer.is_last_batch or (batch + 1) % every == 0

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.runtime.overrides import compose
 from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
-from src.runtime.run_folder import find_checkpoint, newest_run, read_run, refuse_if_active
+from src.runtime.run_folder import find_checkpoint, read_run, refuse_if_active, runs_newest_first
 
 
 def overrides_to_resume(argv: Sequence[str]) -> list[str]:
@@ -64,8 +64,9 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
 
     log_dir = _typed_value(argv, "paths.log_dir") or PROJECT_ROOT / "logs"
     path = find_checkpoint(value, log_dir).resolve()
-    typed = {_key(argument) for argument in argv}
-    nodes = {key: node for key, node in trusted_config(path).items() if key not in typed}
+    nodes = trusted_config(path)
+    for argument in argv:
+        nodes.pop(_key(argument), None)
     ConfigStore.instance().store(group="checkpoint", name="config", node=nodes, package="_global_")
     file = f"ckpt_path={quoted(path)}"
     return [file if _key(argument) == "ckpt_path" else argument for argument in argv]
@@ -78,22 +79,22 @@ def is_folder_to_continue(value: Any) -> bool:
 
 def _newest_unfinished(argv: Sequence[str]) -> Path:
     cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
-    task, log_dir = cfg.task_name, cfg.paths.log_dir
-    unfinished = ("failed", "killed")
-    found = newest_run(log_dir, lambda _, r: r["status"] in unfinished and r.get("task") == task)
-    if found is None:
-        raise ConfigError(
-            f"ckpt_path=last: no run of the task {task} in {log_dir} is unfinished. "
-            "To continue another one, give its folder: ckpt_path=FOLDER"
-        )
-    return found
+    for run_dir, record in runs_newest_first(cfg.paths.log_dir):
+        if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
+            return run_dir
+    raise ConfigError(
+        f"ckpt_path=last: no run of the task {cfg.task_name} in {cfg.paths.log_dir} is unfinished. "
+        "To continue another one, give its folder: ckpt_path=FOLDER"
+    )
 
 
 def _typed_value(argv: Sequence[str], key: str) -> str:
     """Return the text that is typed for a key, without quotes; empty if there is none."""
-    typed = [argument for argument in argv if argument.startswith(f"{key}=")]
-    values = [override.value() for override in OverridesParser.create().parse_overrides(typed)]
-    return values[-1] if values and isinstance(values[-1], str) else ""
+    value: Any = ""
+    for argument in argv:
+        if _key(argument) == key:
+            value = OverridesParser.create().parse_override(argument).value()
+    return value if isinstance(value, str) else ""
 
 
 def _key(argument: str) -> str:

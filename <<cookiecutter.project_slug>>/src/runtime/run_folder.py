@@ -15,7 +15,6 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -95,10 +94,10 @@ def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None
     number = _newest_claim(Path(folder), name)
     path = Path(folder, f"{name}.{number}")
     # The file is empty for an instant before its creator has written to it.
-    owner = {"host": "unknown", "pid": "?"} | read_json(path)
+    owner: dict[str, Any] = {"host": "unknown", "pid": "?"} | read_json(path)
     if number == 0 or "released" in owner:
         return None
-    owner["seconds"] = _age(path)
+    owner["seconds"] = round(_age(path))
     if owner["host"] == socket.gethostname():
         start = _process_start(owner["pid"])
         is_alive = start is not None and abs(start - owner["process_start"]) < CLOCK_SECONDS
@@ -110,10 +109,8 @@ def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None
 def refuse_if_active(folder: str | Path, name: str = CLAIM) -> None:
     """Raise RunIsActive, which names the owner, if a live process owns a folder."""
     if owner := active_owner(folder, name):
-        raise RunIsActive(
-            f"{folder} is in use: process {owner['pid']} on {owner['host']}, last seen "
-            f"{owner['seconds']:.0f} seconds ago. Wait for it to end, or end it first"
-        )
+        who = f"process {owner['pid']} on {owner['host']}"
+        raise RunIsActive(f"{folder} is in use: {who}, last seen {owner['seconds']} seconds ago")
 
 
 def read_run(run_dir: str | Path) -> dict[str, Any] | None:
@@ -138,18 +135,15 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def newest_run(
-    log_dir: str | Path, is_wanted: Callable[[Path, dict[str, Any]], bool]
-) -> Path | None:
-    """Return the folder of the run that started last among the wanted ones, or None."""
+def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return folder and record of each run, the one that started last first."""
     found = []
     for pattern in ("*/runs/*", "*/multiruns/*/*"):
         for run_dir in Path(log_dir).glob(pattern):
             with suppress(OSError):  # not readable by this user
-                record = read_run(run_dir)
-                if record and is_wanted(run_dir, record):
-                    found.append((str(record.get("started")), run_dir))
-    return max(found)[1] if found else None
+                if record := read_run(run_dir):
+                    found.append((run_dir, record))
+    return sorted(found, key=lambda run: str(run[1].get("started")), reverse=True)
 
 
 def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
@@ -167,16 +161,14 @@ def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> 
     path = Path(value).expanduser()
     if path.is_file():
         return path
+    folders = [path]
     if value in ("best", "last"):
-        path = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder))) or path
-    found = checkpoints_of(path)
-    if not found:
-        forms = "a .ckpt file, a run folder, last or best"
-        raise ConfigError(f"{key}={value} does not exist, or holds no checkpoint: give {forms}")
-    best = (read_run(path) or {}).get("best_checkpoint")
-    if value != "last" and best and (path / best).is_file():
-        return path / best
-    return found[0]
+        folders = [run_dir for run_dir, _ in runs_newest_first(log_dir)]
+    for folder in folders:
+        if found := checkpoints_of(folder):
+            best = folder / str((read_run(folder) or {}).get("best_checkpoint"))
+            return best if value != "last" and best.is_file() else found[0]
+    raise ConfigError(f"{key}={value} does not exist, or has no checkpoint: give a file or a run")
 
 
 def checkpoints_of(run_dir: str | Path) -> list[Path]:
@@ -214,12 +206,9 @@ def new_run_id(log_dir: str = "", task_name: str = "") -> str:
 
 def current_run_dir(log_dir: str, task_name: str) -> str:
     """Return the folder that Hydra made for this run; outside of Hydra, the path of a new one."""
-    if HydraConfig.initialized():
-        cfg: Any = HydraConfig.instance().cfg
-        folder = OmegaConf.select(cfg, "hydra.runtime.output_dir")
-        if folder is not None:
-            return str(folder)
-    return str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))
+    cfg: Any = HydraConfig.instance().cfg
+    folder = OmegaConf.select(cfg, "hydra.runtime.output_dir") if cfg else None
+    return folder or str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))
 
 
 def register_resolvers() -> None:
@@ -234,8 +223,7 @@ def register_resolvers() -> None:
 def _agreed_under_torchrun(proposal: str) -> str:
     from torch.distributed import TCPStore  # seconds, but a torchrun trains anyway
 
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, is_master=False)
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return store.compare_set("run_id", "", proposal).decode()
 
 
