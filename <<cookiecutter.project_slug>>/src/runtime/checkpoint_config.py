@@ -115,8 +115,8 @@ def trusted_node(node: Any, key: str) -> Any:
         if "_target_" in node and not _is_trusted(node["_target_"]):
             raise ConfigError(
                 f"{key}._target_ in the checkpoint may not be called: it is no module, optimizer, "
-                f"scheduler or datamodule of {', '.join(PACKAGES)}. If you trust it, add to a file "
-                f"of configs/:\n    _target_: {node['_target_']}"
+                "scheduler or datamodule of torch, torchvision, torchmetrics, lightning or this "
+                f"project. If you trust it, add to a file of configs/: _target_: {node['_target_']}"
             )
         return {name: trusted_node(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):

@@ -179,7 +179,7 @@ def load_initial_weights(model: nn.Module, path: str | Path) -> None:
     """
     content = read_checkpoint(find_checkpoint(str(path), PROJECT_ROOT / "logs", "init_from"))
     content = content.get("state_dict") or content.get("model") or content
-    own = {name: v for name, v in model.state_dict().items() if isinstance(v, Tensor)}
+    own = model.state_dict()
     own_names = {WRAPPERS.sub("", name): name for name in own}
     fitting: dict[str, Tensor] = {}
     unused = []

@@ -136,7 +136,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and EXACT_KEY in checkpoint:
             self._loaded = checkpoint[EXACT_KEY] | {"loaders": _loader_states(checkpoint)}
             if not (self._loaded["between_epochs"] or self._loaded["loaders"]):
-                log.warning("The training loader has no state_dict: it draws its epoch anew")
+                log.warning("The training loader has no state_dict: its epoch is drawn anew")
 
     def _begin_resume(self, trainer: Trainer) -> None:
         self._set_random_states(trainer)
@@ -178,7 +178,7 @@ def random_states_of_all_ranks(world_size: int) -> list[Any]:
         "cuda": torch.cuda.get_rng_state_all(),
     }
     states: list[Any] = [own] * world_size
-    if world_size > 1:
+    if distributed.is_initialized():
         distributed.all_gather_object(states, own)
     return states
 

@@ -26,6 +26,8 @@ from omegaconf import OmegaConf
 
 from src.runtime.project import ConfigError, read_json, register_resolver, write_json
 
+Record = dict[str, Any]  # the content of a JSON file
+
 RECORD = "run.json"
 CLAIM = ".claim"
 LAST_CHECKPOINT = "last.ckpt"
@@ -46,7 +48,7 @@ class Claim:
         owner: its content.
     """
 
-    def __init__(self, path: Path, owner: dict[str, Any]) -> None:
+    def __init__(self, path: Path, owner: Record) -> None:
         self.path, self.owner = path, owner
         self.number = int(path.suffix[1:])
         self._ended = threading.Event()
@@ -89,12 +91,12 @@ class Claim:
                 os.utime(self.path)
 
 
-def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None:
+def active_owner(folder: str | Path, name: str = CLAIM) -> Record | None:
     """Return host, pid and seconds since the last heartbeat of a folder's live owner, or None."""
     number = _newest_claim(Path(folder), name)
     path = Path(folder, f"{name}.{number}")
     # The file is empty for an instant before its creator has written to it.
-    owner: dict[str, Any] = {"host": "unknown", "pid": "?"} | read_json(path)
+    owner: Record = {"host": "unknown", "pid": "?"} | read_json(path)
     if number == 0 or "released" in owner:
         return None
     owner["seconds"] = round(_age(path))
@@ -113,15 +115,14 @@ def refuse_if_active(folder: str | Path, name: str = CLAIM) -> None:
         raise RunIsActive(f"{folder} is in use: {who}, last seen {owner['seconds']} seconds ago")
 
 
-def read_run(run_dir: str | Path) -> dict[str, Any] | None:
+def read_run(run_dir: str | Path) -> Record | None:
     """Return the record of a run, or None if the folder holds none.
 
     A run whose process disappeared is returned as `killed`.
     """
     record = read_json(Path(run_dir) / RECORD)
     if record.get("status") == "running" and not active_owner(run_dir):
-        reason = "process disappeared (no final status was written)"
-        record |= {"status": "killed", "error": reason}
+        record |= {"status": "killed", "error": "process disappeared (no final status was written)"}
     return record or None
 
 
@@ -135,7 +136,7 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, Record]]:
     """Return folder and record of each run, the one that started last first."""
     found = []
     for pattern in ("*/runs/*", "*/multiruns/*/*"):
