@@ -230,7 +230,7 @@ def _agreed_under_torchrun(proposal: str) -> str:
 
 def _newest_claim(folder: Path, name: str) -> int:
     """Return the number of the newest claim file in a folder, 0 if there is none."""
-    return max((int(path.suffix[1:]) for path in folder.glob(f"{name}.*")), default=0)
+    return max((int(path.suffix[1:]) for path in folder.glob(f"{name}.[0-9]*")), default=0)
 
 
 def _age(path: Path) -> float:
