@@ -40,7 +40,7 @@ DISTRIBUTIONS = {
     "yaml": "hydra-core",
 }
 # Imported where they are installed; else the message says what to type.
-OPTIONAL = {"pandas", "pyarrow", "safetensors"}
+OPTIONAL = {"pandas", "pyarrow"}
 
 
 @pytest.mark.parametrize("starting_point", STARTING_POINTS)

@@ -38,9 +38,9 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
     """
     # Imports torch, which mistakes on the command line need not wait for.
+    from src.runtime.checkpoints import load_initial_weights
     from src.runtime.describe import best_checkpoint
     from src.runtime.run import open_run
-    from src.runtime.weights import load_initial_weights
 
     with open_run(cfg) as run:
         objects = run.build()

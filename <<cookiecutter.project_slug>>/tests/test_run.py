@@ -44,7 +44,7 @@ def test_a_run_trains_tests_and_is_evaluated_again(composed: Compose, tmp_path: 
 def test_a_resumed_run_ends_as_if_it_had_not_stopped(composed: Compose, tmp_path: Path) -> None:
     expected, whole = train(composed(*RUN))
     folder = f"paths.output_dir={tmp_path}/stopped"
-    every_step = "callbacks.last_checkpoint.every_n_steps=1"
+    every_step = "callbacks.last_checkpoint.every_n_minutes=0"
     stop = "+callbacks.stop={_target_: tests.test_run.StopRun}"
     with pytest.raises(RuntimeError, match="stopped"):
         train(composed(*RUN, folder, every_step, stop))

@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ema": ("+callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging",),
     "two processes": ("trainer=ddp_sim",),
 }
-COMMON = ("trainer.max_epochs=60", "callbacks.last_checkpoint.every_n_steps=7", "test=false")
+COMMON = ("trainer.max_epochs=60", "callbacks.last_checkpoint.every_n_minutes=0.02", "test=false")
 
 
 def final_state(run_dir: Path) -> dict[str, Any]:

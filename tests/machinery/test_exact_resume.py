@@ -121,7 +121,7 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            LastCheckpoint(str(folder / "checkpoints"), every_n_steps=1),
+            LastCheckpoint(str(folder / "checkpoints"), every_n_minutes=0),
             ModelCheckpoint(folder / "checkpoints", monitor="val_loss", filename="best"),
             *([stop] if stop else []),
         ],

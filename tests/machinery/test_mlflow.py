@@ -18,7 +18,6 @@ from src.runtime import mlflow_upload
 from src.runtime.mlflow_logger import MOST_PARAMS, MLflowLogger, comparable_params
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, Upload, is_delivered
 from src.runtime.project import read_json, write_json
-from src.runtime.run_folder import list_runs
 
 pytest.importorskip("mlflow")
 MakeRun = Callable[..., HandWrittenRun]
@@ -200,7 +199,7 @@ def test_a_sweep_is_one_run_with_its_jobs_below(
     assert parent.info.status == "FINISHED"
     assert [run.info.run_name for run in children] == ["lr=0.0", "lr=0.1", "lr=0.2"]
     assert [run.info.status for run in children] == ["FINISHED", "FAILED", "FINISHED"]
-    assert len(list(list_runs(tmp_path / "logs"))) == 3  # the report has no fourth row
+    assert len(list((tmp_path / "logs").rglob("run.json"))) == 3  # the report has no fourth row
 
 
 def test_a_password_stays_in_the_environment(
@@ -362,7 +361,7 @@ def test_a_training_run_arrives_by_itself(compose_train: Any, tmp_path: Path) ->
     database = f"sqlite:///{tmp_path}/logs/mlflow/mlflow.db"
     cfg = compose_train("logger=mlflow", f"logger.mlflow.tracking_uri={database}")
     train(cfg)
-    (run_dir,) = (path for path, _ in list_runs(tmp_path / "logs"))
+    (run_dir,) = (path.parent for path in (tmp_path / "logs").rglob("run.json"))
     assert is_delivered(run_dir)
     rows = [json.loads(line) for line in (run_dir / METRICS).read_text().splitlines()]
     logged = sum(len(row["metrics"]) for row in rows)

@@ -54,7 +54,7 @@ def test_what_is_left_out_of_checkpoints_is_said_once(
     assert "kind is stored as str" in said
     plain = checkpoints(run_folder(tmp_path))[-1]
     assert torch.equal(plain["epoch_scores"][2], torch.arange(3))
-    assert (plain["file"], plain["kind"], plain["took"]) == ("a/b", "red", 3.0)
+    assert (plain["file"], plain["kind"], plain["took"]) == ("a/b", "red", "0:00:03")
     assert plain["when"].startswith("2026-11-01")
 
 

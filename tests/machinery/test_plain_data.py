@@ -28,7 +28,6 @@ class Flags(enum.IntFlag):
 
 @dataclasses.dataclass
 class Settings:
-    net: Any = None
     folder: Path = Path("a")
 
 
@@ -42,7 +41,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "a path": (Path("a/b"), "a/b"),
     "a date": (datetime.date(2026, 11, 1), "2026-11-01"),
     "a time": (datetime.time(1, 2), "01:02:00"),
-    "a duration": (datetime.timedelta(minutes=1), 60.0),
+    "a duration": (datetime.timedelta(minutes=1), "0:01:00"),
     "a NumPy float": (np.float32(0.5), 0.5),
     "a NumPy bool": (np.bool_(True), True),
     "a large NumPy integer": (np.uint64(2**63), 2**63),
@@ -50,7 +49,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "a NumPy date": (np.datetime64("2026-11-01"), "2026-11-01"),
     "an array": (np.arange(3.0), TENSOR.double()),
     "an array backwards": (np.arange(3.0)[::-1], TENSOR.double().flip(0)),
-    "an array of another machine": (np.arange(3, dtype=">f4"), TENSOR),
+    "an array of another machine": (np.arange(3, dtype=">f4"), [0.0, 1.0, 2.0]),
     "an array of text": (np.array(["a"]), ["a"]),
     "an array of objects": (np.array([None, Path("a")], dtype=object), [None, "a"]),
     "a tensor of torchvision": (tv_tensors.Image(torch.zeros(3, 2, 2)), torch.zeros(3, 2, 2)),
@@ -59,8 +58,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "a set": ({3}, [3]),
     "a deque with a module": (collections.deque([1, nn.Linear(1, 1)]), [1, None]),
     "a counter": (collections.Counter("aab"), {"a": 2, "b": 1}),
-    "a dataclass": (Settings(np.float64(1)), {"net": 1.0, "folder": "a"}),
-    "a dataclass with a module": (Settings(nn.Linear(1, 1)), {"folder": "a"}),
+    "a dataclass": (Settings(), LEFT_OUT),
     "a configuration": (OmegaConf.create({"a": "${b}", "b": [1]}), {"a": [1], "b": [1]}),
     "one with a gap": (OmegaConf.create({"a": "???"}), {"a": "???"}),
     "odd keys": (

@@ -23,6 +23,7 @@ def write_claim(folder: Path, number: int, **changes: object) -> Path:
 
 
 def test_a_live_owner_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".claim.log").touch()  # as the uploader's beside its claim
     claim = Claim.acquire(tmp_path)
     with pytest.raises(RunIsActive, match=f"process {os.getpid()} on {socket.gethostname()}"):
         Claim.acquire(tmp_path)
@@ -81,6 +82,19 @@ def test_a_suspended_owner_notices_that_it_lost(tmp_path: Path) -> None:
     assert not claim.lost()
     write_claim(tmp_path, claim.number + 1)
     assert claim.lost()
+
+
+def test_a_release_leaves_the_claim_of_somebody_else(tmp_path: Path) -> None:
+    claim = Claim.acquire(tmp_path)
+    write_claim(tmp_path, claim.number)  # the folder was deleted and taken meanwhile
+    claim.release()
+    assert active_owner(tmp_path) is not None
+
+
+def test_a_claim_that_is_just_being_written_counts_as_live(tmp_path: Path) -> None:
+    (tmp_path / ".claim.1").touch()
+    with pytest.raises(RunIsActive, match="on unknown"):
+        Claim.acquire(tmp_path)
 
 
 def test_a_run_whose_process_disappeared_is_read_as_killed(tmp_path: Path) -> None:

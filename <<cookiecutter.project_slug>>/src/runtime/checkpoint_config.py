@@ -10,28 +10,22 @@ import inspect
 import re
 import warnings
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
+from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint
 from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, find_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
-PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning")
-OWN_PACKAGES = ("src.data", "src.models")
-BASES = (
-    "torch.nn.Module",
-    "torch.optim.Optimizer",
-    "torch.optim.lr_scheduler.LRScheduler",
-    "torchmetrics.Metric",
-    "lightning.pytorch.LightningModule",
-    "lightning.pytorch.LightningDataModule",
-    "torchvision.transforms.v2.Transform",
-)
+PACKAGES = ("torch.", "torchvision.", "torchmetrics.", "lightning.", "src.data.", "src.models.")
+# Metrics, LightningModules and torchvision's transforms are modules too.
+BASES = (nn.Module, Optimizer, LRScheduler, LightningDataModule)
 ENVIRONMENT_VARIABLE = re.compile(r"\$\{oc\.env:[^${}]*\}")  # the one interpolation that is kept
 
 
@@ -49,7 +43,7 @@ def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
     cfg.ckpt_path = str(find_checkpoint(cfg.ckpt_path, cfg.paths.log_dir))
     if cfg.get("model"):
         return cfg
-    nodes = OmegaConf.create(read_trusted_config(cfg.ckpt_path))
+    nodes = OmegaConf.create(trusted_config(cfg.ckpt_path))
     with open_dict(cfg):
         for key in ("data", "model"):
             cfg[key] = cfg.get(key) or nodes.get(key)
@@ -68,9 +62,7 @@ def load_model(path: str | Path) -> LightningModule:
         ConfigError: if there is no such checkpoint, or it cannot be used.
     """
     file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
-    model = instantiate(OmegaConf.create(read_trusted_config(file)["model"]))
-    if not isinstance(model, LightningModule):
-        raise ConfigError(f"{file}: its model is a {type(model).__name__}, no LightningModule")
+    model = instantiate(OmegaConf.create(trusted_config(file)["model"]))
     restore_model(model, file)
     return model
 
@@ -89,70 +81,46 @@ def restore_model(model: LightningModule, path: str | Path, datamodule: Any = No
     checkpoint = read_checkpoint(path)
     model.configure_model()  # some modules build their layers there
     model.on_load_checkpoint(checkpoint)
-    fit_compiled_names(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     model.eval()
     if state := checkpoint.get(type(datamodule).__qualname__):  # where Lightning stores it
         datamodule.load_state_dict(state)
 
 
-def trusted_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+def trusted_config(path: str | Path) -> dict[str, Any]:
     """Return the nodes `data` and `model` of a checkpoint's configuration, and the precision.
 
     Raises:
-        ConfigError: if there is no configuration, or it would call what is not trusted.
+        ConfigError: if the file cannot be read, holds no configuration, or would call what is not
+            trusted.
     """
-    config = checkpoint.get(CONFIG_KEY)
+    config = read_checkpoint(path).get(CONFIG_KEY)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise ConfigError(
-            f"{path} holds no configuration: it was not written by this project. "
-            "To start from its weights: python src/train.py init_from=PATH"
-        )
-    nodes = {key: config[key] for key in ("data", "model") if config.get(key) is not None}
-    for key, node in nodes.items():
-        check_trusted(node, key)
+        raise ConfigError(f"{path} holds no configuration. To take its weights: init_from=PATH")
+    nodes = {key: trusted_node(config.get(key), key) for key in ("data", "model")}
     precision = (config.get("trainer") or {}).get("precision")
     if isinstance(precision, (str, int)):
-        nodes["trainer"] = {"precision": precision}
-    return without_interpolations(nodes)
+        nodes["trainer"] = {"precision": trusted_node(precision, "trainer.precision")}
+    return {key: node for key, node in nodes.items() if node is not None}
 
 
-def read_trusted_config(path: str | Path) -> dict[str, Any]:
-    """Return the trusted part of the configuration inside a checkpoint file.
-
-    Raises:
-        ConfigError: if the file cannot be read, or its configuration may not be used.
-    """
-    return trusted_config(read_checkpoint(path), path)
-
-
-def check_trusted(node: Any, key: str) -> None:
-    """Check every `_target_` in a node of a checkpoint's configuration, at any depth.
+def trusted_node(node: Any, key: str) -> Any:
+    """Return a copy of a node in which `${...}` is text, except for environment variables.
 
     Raises:
-        ConfigError: naming the first target that may not be called, and how to allow it.
+        ConfigError: naming the first `_target_`, at any depth, that may not be called, and how to
+            allow it.
     """
     if isinstance(node, dict):
         if "_target_" in node and not _is_trusted(node["_target_"]):
             raise ConfigError(
-                f"{key}._target_={node['_target_']} in the checkpoint's configuration may not be "
-                "called: it is no class of torch, torchvision, torchmetrics, lightning, src.data "
-                "or src.models that builds models or data. Nothing was run. If you trust it, name "
-                f"it in a file of configs/, as in\n    _target_: {node['_target_']}"
+                f"{key}._target_ in the checkpoint may not be called: it is no module, optimizer, "
+                "scheduler or datamodule of torch, torchvision, torchmetrics, lightning or this "
+                f"project. If you trust it, add to a file of configs/: _target_: {node['_target_']}"
             )
-        for name, child in node.items():
-            check_trusted(child, f"{key}.{name}")
-    elif isinstance(node, (list, tuple)):
-        for index, child in enumerate(node):
-            check_trusted(child, f"{key}[{index}]")
-
-
-def without_interpolations(node: Any) -> Any:
-    """Return a copy in which `${...}` is text, except for environment variables."""
-    if isinstance(node, dict):
-        return {key: without_interpolations(child) for key, child in node.items()}
+        return {name: trusted_node(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):
-        return [without_interpolations(child) for child in node]
+        return [trusted_node(child, f"{key}[{index}]") for index, child in enumerate(node)]
     if isinstance(node, str) and not ENVIRONMENT_VARIABLE.fullmatch(node):
         # A backslash before it would escape the escape: each is doubled.
         return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", node)
@@ -163,10 +131,8 @@ def without_interpolations(node: Any) -> Any:
 def targets_of_own_files() -> frozenset[str]:
     """Return the targets that the project's own YAML files name."""
     pattern = re.compile(r"^\s*(?:-\s+)?_target_:\s*([\w.]+)", re.MULTILINE)
-    files = CONFIGS.rglob("*.yaml")
-    return frozenset(
-        name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))
-    )
+    texts = [file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml")]
+    return frozenset(pattern.findall("\n".join(texts)))
 
 
 def _is_trusted(target: Any) -> bool:
@@ -174,17 +140,12 @@ def _is_trusted(target: Any) -> bool:
         return False
     if target in targets_of_own_files():
         return True
-    if not _is_inside(target, (*PACKAGES, *OWN_PACKAGES)):  # before anything is imported
+    if not target.startswith(PACKAGES):  # before anything is imported
         return False
     try:
         found = find_object(target)
-        bases = tuple(find_object(base) for base in BASES if find_spec(base.partition(".")[0]))
     except Exception:  # whatever the import of a module raises
         return False
     # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.
-    is_class = inspect.isclass(found) and issubclass(found, bases)
-    return is_class and _is_inside(found.__module__, (*PACKAGES, *OWN_PACKAGES))
-
-
-def _is_inside(name: str, packages: tuple[str, ...]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
+    is_class = inspect.isclass(found) and issubclass(found, BASES)
+    return is_class and f"{found.__module__}.".startswith(PACKAGES)

@@ -1,12 +1,9 @@
 """Checkpoint files: plain data with the run's configuration, written whole or not at all."""
 
-import dataclasses
 import datetime
 import enum
-import io
 import logging
-import os
-import pickle
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
@@ -19,18 +16,19 @@ from omegaconf import Container, OmegaConf
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from src.runtime.project import ConfigError, atomic_file
-from src.runtime.run_folder import Claim
+from src.runtime.project import PROJECT_ROOT, ConfigError, atomic_file
+from src.runtime.run_folder import Claim, find_checkpoint
 
 log = logging.getLogger(__name__)
 
 CONFIG_KEY = "config"
+LEFT_OUT = object()
+# What wrappers put before the names of a net's weights; torch.compile inserts its own anywhere.
+WRAPPERS = re.compile(r"^(?:(?:model|net|module|_orig_mod)\.)+|\b_orig_mod\.")
 PLAIN = {
     *(str, bytes, bool, int, float, complex, type(None)),
     *(torch.dtype, torch.device, torch.Size, Tensor, nn.Parameter),
 }
-LEFT_OUT = object()
-COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
@@ -47,7 +45,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         super().__init__()
         self.config = config
         self.claim = claim
-        self._reported: set[str] = set()
+        self._reported: list[str] = []
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -59,12 +57,11 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """
         if self.claim is not None and self.claim.lost():
             raise ConfigError(f"{path} is not written: another process has taken over this run")
-        changes: dict[str, str] = {}
-        plain: dict[str, Any] = to_plain_data(checkpoint, changes.__setitem__)
-        if new := changes.keys() - self._reported:
-            self._reported |= new
-            text = ", ".join(f"{key} {what}" for key, what in changes.items() if key in new)
-            log.warning("Checkpoints hold plain data: %s", text)
+        changes: list[str] = []
+        plain = to_plain_data(checkpoint, changes)
+        if new := [change for change in changes if change not in self._reported]:
+            log.warning("Checkpoints hold plain data: %s", ", ".join(new))
+            self._reported += new
         if "state_dict" in checkpoint:  # else bare weights, which `ddp_spawn` hands back
             plain[CONFIG_KEY] = self.config
         if "://" in str(path):  # a remote store: no renaming there
@@ -88,12 +85,12 @@ class PlainCheckpointIO(TorchCheckpointIO):
         return self.__dict__ | {"claim": None}
 
 
-def to_plain_data(value: Any, report: Callable[[str, str], None], key: str = "") -> Any:
+def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
     """Return `value` as plain data: what `torch.load(weights_only=True)` reads.
 
     Args:
         value: anything; mappings and sequences are converted at any depth.
-        report: called with the key of what is converted or left out, and what becomes of it.
+        changes: gets a line for each key that is converted or left out.
         key: where `value` stands.
     """
     if type(value) in PLAIN:
@@ -101,27 +98,53 @@ def to_plain_data(value: Any, report: Callable[[str, str], None], key: str = "")
     if isinstance(value, Container):
         value = OmegaConf.to_container(value, resolve=not OmegaConf.missing_keys(value))
     if isinstance(value, Mapping):
-        kept = OrderedDict() if isinstance(value, OrderedDict) else {}
+        kept = OrderedDict() if type(value) is OrderedDict else {}
         for name, item in value.items():
-            plain = to_plain_data(item, report, f"{key}.{name}".lstrip("."))
+            plain = to_plain_data(item, changes, f"{key}.{name}".lstrip("."))
             if plain is not LEFT_OUT:
                 kept[_plain_key(name)] = plain
-        if isinstance(value, OrderedDict):  # such as the versions in a state_dict
-            for name, attribute in vars(value).items():
-                setattr(kept, name, to_plain_data(attribute, report, key))
+        if type(value) is OrderedDict:
+            vars(kept).update(vars(value))  # the versions in a state_dict
         return kept
     if isinstance(value, (list, tuple, set, frozenset, deque)):
-        items = [to_plain_data(item, report, f"{key}[{i}]") for i, item in enumerate(value)]
+        items = [to_plain_data(item, changes, f"{key}[{i}]") for i, item in enumerate(value)]
         items = [None if item is LEFT_OUT else item for item in items]
         return tuple(items) if isinstance(value, tuple) else items
-    plain = _converted(value)
-    if plain is LEFT_OUT and _loads(value):
-        return value
-    if plain is LEFT_OUT:
-        report(key, f"is left out ({type(value).__name__} is no plain data)")
-        return LEFT_OUT if key else None
-    report(key, f"is stored as {type(plain).__name__}")
-    return to_plain_data(plain, report, key)
+    for kind, simplified in CONVERSIONS.items():
+        if isinstance(value, kind):
+            plain = simplified(value)
+            changes.append(f"{key} is stored as {type(plain).__name__}")
+            return to_plain_data(plain, changes, key)
+    changes.append(f"{key} is left out ({type(value).__name__} is no plain data)")
+    return LEFT_OUT
+
+
+def _plain_key(key: Any) -> Any:
+    plain = to_plain_data(key, [])
+    return str(key) if plain is LEFT_OUT or isinstance(plain, list) else plain
+
+
+def _array_data(array: np.ndarray) -> Any:
+    try:
+        return torch.from_numpy(array.copy())
+    except (TypeError, ValueError):  # text, dates, objects, another order of bytes
+        return array.tolist()
+
+
+def _tensor_data(tensor: Tensor) -> Any:
+    return LEFT_OUT if is_lazy(tensor) else tensor.as_subclass(Tensor)
+
+
+# The first kind that fits decides.
+CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
+    Tensor: _tensor_data,
+    np.ndarray: _array_data,
+    np.floating: float,
+    np.generic: np.generic.item,
+    enum.Enum: lambda member: member.value,
+    (PurePath, datetime.date, datetime.time, datetime.timedelta): str,
+    str: str,
+}
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -132,90 +155,45 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist: give the path of a .ckpt file") from error
-    except pickle.UnpicklingError as error:
-        raise ConfigError(
-            f"{path} is damaged, or holds more than plain data; nothing in it was run: "
-            f"{_first_line(error)}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged: {_first_line(error)}") from error
+    except Exception as error:  # whatever a damaged file raises
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{path} is damaged or holds more than plain data: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
     return content
 
 
-def is_readable(path: str | Path) -> bool:
-    """Return whether a checkpoint can be read, without reading its tensors."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a damaged file raises
-        log.warning("%s cannot be read (%s)", path, _first_line(error))
-        return False
-    return os.path.getsize(path) > 0
+def load_initial_weights(model: nn.Module, path: str | Path) -> None:
+    """Copy the weights of a file into a model, wherever name and shape fit, and log the rest.
 
+    Names that differ only in leading `model.`, `net.`, `module.` or `_orig_mod.` count as equal.
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    Args:
+        model: is changed in place.
+        path: a checkpoint of Lightning, or a state_dict written by `torch.save`; the folder of a
+            run (its best checkpoint), or `best` of the newest run. Only plain data is read: no
+            code in the file runs.
 
-
-def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any) -> None:
-    """Rename weights in place, so that they fit whether or not a part of the model is compiled.
-
-    To be used with `register_load_state_dict_pre_hook`.
+    Raises:
+        ConfigError: if the file cannot be read, or none of its weights fits.
     """
-    names = [name for name, _ in module.named_parameters()]
-    if any(COMPILED in name for name in [*names, *weights]):
-        own = {name.replace(COMPILED, ""): name for name in module.state_dict()}
-        for name in list(weights):
-            plain = name.replace(COMPILED, "")
-            weights[own.get(plain, name)] = weights.pop(name)
-
-
-def _plain_key(key: Any) -> Any:
-    plain = to_plain_data(key, lambda *_: None, "key")
-    return str(key) if plain is LEFT_OUT or isinstance(plain, list) else plain
-
-
-def _converted(value: Any) -> Any:
-    """Return simpler data for an object of a known kind, LEFT_OUT for another."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        return _from_numpy(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, Tensor) and not is_lazy(value) and not _loads(value):
-        return value.as_subclass(Tensor)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    kinds = [kind for kind in (str, bytes, int, float) if isinstance(value, kind)]
-    return kinds[0](value) if kinds else LEFT_OUT
-
-
-def _from_numpy(value: np.generic | np.ndarray) -> Any:
-    """Return a number, or a tensor; for an array of other things a list."""
-    if isinstance(value, np.floating):
-        return float(value)
-    try:
-        tensor = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
-    except TypeError:  # text, dates, objects
-        return value.tolist()
-    return tensor if isinstance(value, np.ndarray) else tensor.item()
-
-
-def _loads(value: Any) -> bool:
-    """Return whether `value` can be saved and read back as plain data."""
-    try:
-        buffer = io.BytesIO()
-        torch.save(value, buffer)
-        buffer.seek(0)
-        torch.load(buffer, weights_only=True)
-    except Exception:  # whatever its own pickling raises
-        return False
-    return True
+    content = read_checkpoint(find_checkpoint(str(path), PROJECT_ROOT / "logs", "init_from"))
+    content = content.get("state_dict") or content.get("model") or content
+    own = model.state_dict()
+    own_names = {WRAPPERS.sub("", name): name for name in own}
+    fitting: dict[str, Tensor] = {}
+    unused = []
+    for name, value in content.items():
+        target = name if name in own else own_names.get(WRAPPERS.sub("", str(name)))
+        if target and isinstance(value, Tensor) and own[target].shape == value.shape:
+            fitting[target] = value
+        else:
+            unused.append(str(name))
+    if not fitting:
+        raise ConfigError(f"init_from={path}: none of its weights fits the model: {unused[:3]}")
+    model.load_state_dict(fitting, strict=False)
+    log.info("init_from: %d of the model's %d weights come from it", len(fitting), len(own))
+    missing = [name for name in own if name not in fitting]
+    for names, what in ((missing, "stay as initialized"), (unused, "in the file are not used")):
+        if names:
+            log.warning("init_from: %d %s: %s", len(names), what, ", ".join(names[:3]))

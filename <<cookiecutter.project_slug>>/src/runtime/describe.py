@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch.nn.parameter import is_lazy
 
 from src.runtime.build import Objects
-from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import Journal, tracker_commands
 from src.runtime.mlflow_upload import wait_for_upload
@@ -41,10 +40,6 @@ class RunObserver(Callback):
 
     def __init__(self, run_dir: Path, monitor: str | None) -> None:
         self.run_dir, self.monitor = run_dir, monitor
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let checkpoints fit whether or not a part of the model is compiled."""
-        pl_module.register_load_state_dict_pre_hook(fit_compiled_names)
 
     def on_train_batch_end(self, *arguments: Any, **further: Any) -> None:
         """Remember that a batch has passed: errors keep their traceback from now on."""

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import CombinedLoader
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import CombinedLoader, move_data_to_device
 from torch import distributed
 from torchmetrics import Metric
 
@@ -36,45 +35,31 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         dirpath: the folder of the checkpoints.
-        every_n_steps: optimizer steps between two checkpoints within an epoch; None: no limit.
-        every_n_minutes: minutes between two checkpoints within an epoch; None: no limit.
+        every_n_minutes: minutes between two checkpoints within an epoch; 0: after each batch.
     """
 
-    def __init__(
-        self, dirpath: str, every_n_steps: int | None = None, every_n_minutes: float | None = 5.0
-    ) -> None:
+    def __init__(self, dirpath: str, every_n_minutes: float = 5.0) -> None:
         self.path = Path(dirpath) / LAST_CHECKPOINT
-        self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
         self._is_between_epochs = False  # while it saves
         self._loaded: dict[str, Any] = {}  # what a checkpoint held, until all of it is restored
-        self._saved_at, self._saved_step = time.monotonic(), 0
+        self._saved_at = time.monotonic()
 
     # When to write
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a signal wait for the next checkpoint from now on."""
-        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         signals.reinstall()
         signals.raise_if_received()
         signals.state.is_deferred = True
         if self._loaded:
-            set_random_states(self._loaded["random"], trainer.global_rank)
-            trainer.callback_metrics.update(self._loaded["metrics"])
-            # A module that asked for the number of steps had the loaders built before their state
-            # was there, and Lightning then does not restore it.
-            loaders = CombinedLoader(trainer.train_dataloader).flattened
-            stateful = [loader for loader in loaders if hasattr(loader, "load_state_dict")]
-            for loader, state in zip(stateful, self._loaded["loaders"], strict=False):
-                if "batches_drawn" in state:  # ours, which has not begun to draw yet
-                    loader.load_state_dict(state)
-            if self._loaded["between_epochs"]:
-                _end_restart(trainer)
+            self._begin_resume(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write between two epochs, when schedulers have made their step."""
-        if self._loaded:
-            self._restore(trainer, pl_module)
+        if self._loaded:  # between two epochs: within one, Lightning does not call this
+            self._set_random_states(trainer)
+            self._end_resume(pl_module)
         elif trainer.current_epoch > 0:
             self._save(trainer, between_epochs=True)
 
@@ -83,7 +68,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Finish a resume within an epoch."""
         if self._loaded:
-            self._restore(trainer, pl_module)
+            self._end_resume(pl_module)
             _end_restart(trainer)
 
     def on_train_batch_end(
@@ -94,12 +79,6 @@ class LastCheckpoint(Checkpoint):
         if is_whole_step and not _may_validate(trainer, batch_idx) and self._is_due(trainer):
             self._save(trainer, between_epochs=False)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write after a validation within an epoch if it is time."""
-        is_within_epoch = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if is_within_epoch and not trainer.is_last_batch and self._is_due(trainer):
-            self._save(trainer, between_epochs=False)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the end of training."""
         self._save(trainer, between_epochs=True)
@@ -108,30 +87,21 @@ class LastCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Keep a first epoch at whose end a monitored metric was missing.
+        """Keep a first epoch at whose end something failed, such as a metric that is missing.
 
         Let further signals end the process at once.
         """
         signals.state.is_deferred = False
         batches = trainer.fit_loop.epoch_loop.batch_progress.current
         is_whole = trainer.is_last_batch and batches.ready == batches.completed
-        is_missing = isinstance(exception, MisconfigurationException) or (
-            isinstance(exception, RuntimeError) and trainer.world_size == 1
-        )
-        if trainer.state.fn == "fit" and is_whole and is_missing and not self.path.exists():
+        if is_whole and trainer.world_size == 1 and not self.path.exists():
             self._save(trainer, between_epochs=False)
 
     def _is_due(self, trainer: Trainer) -> bool:
-        minutes, steps = self.every_n_minutes, self.every_n_steps
-        is_due = (
-            signals.state.received is not None
-            or (steps is not None and trainer.global_step - self._saved_step >= steps)
-            or (minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes)
-        )
-        if trainer.world_size == 1:
-            return is_due
-        if trainer.fit_loop.total_batch_idx % BATCHES_BETWEEN_VOTES != 0:
+        if trainer.world_size > 1 and trainer.fit_loop.total_batch_idx % BATCHES_BETWEEN_VOTES:
             return False
+        minutes = (time.monotonic() - self._saved_at) / 60
+        is_due = signals.state.received is not None or minutes >= self.every_n_minutes
         return trainer.strategy.reduce_boolean_decision(is_due, all=False)
 
     def _save(self, trainer: Trainer, between_epochs: bool) -> None:
@@ -139,7 +109,7 @@ class LastCheckpoint(Checkpoint):
             self._is_between_epochs = between_epochs
             trainer.save_checkpoint(self.path)
             self._is_between_epochs = False
-            self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+            self._saved_at = time.monotonic()
         signals.raise_if_received()
 
     # What to write, and how to continue
@@ -150,91 +120,75 @@ class LastCheckpoint(Checkpoint):
         """Add what Lightning leaves out."""
         checkpoint[EXACT_KEY] = {
             "between_epochs": self._is_between_epochs,
-            "random": random_states_of_all_ranks(),
+            "random": random_states_of_all_ranks(trainer.world_size),
             "metrics": dict(trainer.callback_metrics),
-            "metric_states": metric_states(pl_module),
-            "should_stop": trainer.should_stop,
+            "metric_states": {name: m.metric_state for name, m in _metrics_in(pl_module)},
         }
         if self._is_between_epochs:  # the next epoch draws all of its batches
-            state = checkpoint["loops"]["fit_loop"]["state_dict"]
-            for loader_state in state.get("combined_loader", []):
-                if "batches_drawn" in loader_state:
-                    loader_state["batches_drawn"] = 0
+            for state in _loader_states(checkpoint):
+                if "batches_drawn" in state:
+                    state["batches_drawn"] = 0
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take what `on_save_checkpoint` added; the hooks of training restore it."""
-        if trainer.state.fn == "fit":
-            self._loaded = checkpoint.get(EXACT_KEY) or {}
-            # Where training had ended, more epochs are asked for by now.
-            has_ended = checkpoint["epoch"] >= (trainer.min_epochs or 0)
-            trainer.should_stop = not has_ended and self._loaded.get("should_stop", False)
-            loop = checkpoint.get("loops", {}).get("fit_loop", {})
-            loaders = loop.get("state_dict", {}).get("combined_loader", [])
-            is_within_epoch = self._loaded and not self._loaded["between_epochs"]
-            self._loaded = self._loaded and self._loaded | {"loaders": loaders}
-            if is_within_epoch and not loaders:
-                log.warning(
-                    "The training loader has no state_dict: the rest of the epoch is drawn anew. "
-                    "src/data/loading.py has one that resumes exactly"
-                )
+        if trainer.state.fn == "fit" and EXACT_KEY in checkpoint:
+            self._loaded = checkpoint[EXACT_KEY] | {"loaders": _loader_states(checkpoint)}
+            if not (self._loaded["between_epochs"] or self._loaded["loaders"]):
+                log.warning("The training loader has no state_dict: its epoch is drawn anew")
 
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Behind `on_train_start`, where modules reset what the sanity check measured.
-        set_metric_states(pl_module, self._loaded["metric_states"])
+    def _begin_resume(self, trainer: Trainer) -> None:
+        self._set_random_states(trainer)
+        trainer.callback_metrics.update(self._loaded["metrics"])
+        # A module that asked for the number of steps had the loaders built before their state was
+        # there, and Lightning then does not restore it.
+        loaders = CombinedLoader(trainer.train_dataloader).flattened
+        stateful = [loader for loader in loaders if hasattr(loader, "load_state_dict")]
+        for loader, state in zip(stateful, self._loaded["loaders"], strict=False):
+            if "batches_drawn" in state:  # ours, which has not begun to draw yet
+                loader.load_state_dict(state)
         if self._loaded["between_epochs"]:
-            set_random_states(self._loaded["random"], trainer.global_rank)
+            _end_restart(trainer)
+
+    def _set_random_states(self, trainer: Trainer) -> None:
+        states = self._loaded["random"]
+        own = states[trainer.global_rank % len(states)]
+        random.setstate(own["python"])
+        np.random.set_state(own["numpy"])
+        torch.set_rng_state(own["torch"])
+        if len(own["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(own["cuda"])
+
+    def _end_resume(self, module: LightningModule) -> None:
+        # Behind `on_train_start`, where modules reset what the sanity check measured.
+        for name, metric in _metrics_in(module):
+            for key, value in self._loaded["metric_states"].get(name, {}).items():
+                setattr(metric, key, move_data_to_device(value, metric.device))
         self._loaded = {}
 
 
-def random_states_of_all_ranks() -> list[dict[str, Any]]:
+def random_states_of_all_ranks(world_size: int) -> list[Any]:
     """Return the states of Python's, NumPy's and torch's generators on each rank, plain data."""
     name, keys, *rest = np.random.get_state()
     own = {
         "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all(),
     }
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [own]
-    states: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(states, own)
+    states: list[Any] = [own] * world_size
+    if distributed.is_initialized():
+        distributed.all_gather_object(states, own)
     return states
 
 
-def set_random_states(states: list[dict[str, Any]], rank: int) -> None:
-    """Set the generators of this rank; those of GPUs where there are as many as before."""
-    if rank >= len(states):
-        return
-    state = states[rank]
-    name, keys, *rest = state["numpy"]
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"].cpu())
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])
+def _metrics_in(module: LightningModule) -> list[tuple[str, Metric]]:
+    return [(name, found) for name, found in module.named_modules() if isinstance(found, Metric)]
 
 
-def metric_states(module: LightningModule) -> dict[str, dict[str, Any]]:
-    """Return the states of all torchmetrics objects in a module, by their name."""
-    metrics = {name: m for name, m in module.named_modules() if isinstance(m, Metric)}
-    return {name: dict(metric.metric_state) for name, metric in metrics.items()}
-
-
-def set_metric_states(module: LightningModule, states: dict[str, dict[str, Any]]) -> None:
-    """Set the states of the torchmetrics objects that `metric_states` returned."""
-    for name, metric in module.named_modules():
-        if isinstance(metric, Metric) and name in states:
-            for key, value in states[name].items():
-                on_device = (
-                    [part.to(metric.device) for part in value]
-                    if isinstance(value, list)
-                    else value.to(metric.device)
-                )
-                setattr(metric, key, on_device)
+def _loader_states(checkpoint: dict[str, Any]) -> list[Any]:
+    return checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
 
 
 def _end_restart(trainer: Trainer) -> None:
@@ -247,7 +201,7 @@ def _end_restart(trainer: Trainer) -> None:
 
 def _may_validate(trainer: Trainer, batch_idx: int) -> bool:
     """Return whether a validation may follow this batch; a checkpoint before it would skip it."""
-    every = trainer.val_check_batch
-    if trainer.is_last_batch or every in (None, float("inf")):  # None: by time, at any batch
-        return trainer.is_last_batch
-    return any(n % every == 0 for n in (batch_idx + 1, trainer.fit_loop.total_batch_idx + 1))
+    every = trainer.val_check_batch or float("inf")  # None: by time, at any batch
+    counts_all = trainer.check_val_every_n_epoch is None
+    batch = trainer.fit_loop.total_batch_idx if counts_all else batch_idx
+    return trainer.is_last_batch or (batch + 1) % every == 0

@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.runtime.overrides import compose
 from src.runtime.project import PROJECT_ROOT, ConfigError, quoted
-from src.runtime.run_folder import (
-    RunIsActive,
-    active_owner,
-    find_checkpoint,
-    newest_run,
-    read_run,
-)
+from src.runtime.run_folder import find_checkpoint, read_run, refuse_if_active, runs_newest_first
 
 
 def overrides_to_resume(argv: Sequence[str]) -> list[str]:
@@ -29,14 +24,11 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if there is no such run, or it is running.
     """
-    given = {_key(argument): argument.partition("=")[2] for argument in argv if "=" in argument}
-    value = _unquoted(given.get("ckpt_path", ""))
+    value = _typed_value(argv, "ckpt_path")
     others = [argument for argument in argv if _key(argument) != "ckpt_path"]
     if value == "last":
-        plain = [argument for argument in others if not argument.startswith("-")]
-        cfg = compose("train", *plain)
-        run_dir = _newest_unfinished(cfg.paths.log_dir, cfg.task_name)
-    elif value and Path(value).expanduser().is_dir():
+        run_dir = _newest_unfinished(others)
+    elif is_folder_to_continue(value):
         run_dir = Path(value).expanduser().resolve()
     else:
         return list(argv)
@@ -45,11 +37,7 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     record = read_run(run_dir)
     if record is None:
         raise ConfigError(f"ckpt_path={value} is no run folder: it holds no run.json")
-    if owner := active_owner(run_dir):
-        raise RunIsActive(
-            f"{run_dir} is running: process {owner['pid']} on {owner['host']}, last seen "
-            f"{owner['seconds']:.0f} seconds ago"
-        )
+    refuse_if_active(run_dir)
     typed = {_key(argument) for argument in argv}
     recorded = [override for override in record["overrides"] if _key(override) not in typed]
     folder = quoted(run_dir)
@@ -68,15 +56,20 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if there is no such checkpoint, or its configuration cannot be used.
     """
-    given = dict(argument.split("=", 1) for argument in argv if "=" in argument)
-    value = _unquoted(given.get("ckpt_path", ""))
+    value = _typed_value(argv, "ckpt_path")
     if not value:
         return list(argv)
-    path = find_checkpoint(value, given.get("paths.log_dir") or PROJECT_ROOT / "logs")
-    nodes = {key: node for key, node in _config_of(path).items() if key not in given}
+    # Imports torch, which a mistake before this point need not wait for.
+    from src.runtime.checkpoint_config import trusted_config
+
+    log_dir = _typed_value(argv, "paths.log_dir") or PROJECT_ROOT / "logs"
+    path = find_checkpoint(value, log_dir).resolve()
+    nodes = trusted_config(path)
+    for argument in argv:
+        nodes.pop(_key(argument), None)
     ConfigStore.instance().store(group="checkpoint", name="config", node=nodes, package="_global_")
-    file = f"ckpt_path={quoted(path.resolve())}"
-    return [file if argument.startswith("ckpt_path=") else argument for argument in argv]
+    file = f"ckpt_path={quoted(path)}"
+    return [file if _key(argument) == "ckpt_path" else argument for argument in argv]
 
 
 def is_folder_to_continue(value: Any) -> bool:
@@ -84,28 +77,24 @@ def is_folder_to_continue(value: Any) -> bool:
     return bool(value) and Path(str(value)).expanduser().is_dir()
 
 
-def _newest_unfinished(log_dir: str, task: str) -> Path:
-    found = newest_run(
-        log_dir,
-        lambda _, record: record["status"] in ("failed", "killed") and record.get("task") == task,
+def _newest_unfinished(argv: Sequence[str]) -> Path:
+    cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
+    for run_dir, record in runs_newest_first(cfg.paths.log_dir):
+        if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
+            return run_dir
+    raise ConfigError(
+        f"ckpt_path=last: no run of the task {cfg.task_name} in {cfg.paths.log_dir} is unfinished. "
+        "To continue another one, give its folder: ckpt_path=FOLDER"
     )
-    if found is None:
-        raise ConfigError(
-            f"ckpt_path=last: no run of the task {task} in {log_dir} is unfinished. "
-            "To continue another one, give its folder: ckpt_path=FOLDER"
-        )
-    return found
 
 
-def _config_of(path: Path) -> dict[str, Any]:
-    # Imports torch, which a mistake before this point need not wait for.
-    from src.runtime.checkpoint_config import read_trusted_config
-
-    return read_trusted_config(path)
-
-
-def _unquoted(value: str) -> str:
-    return value.strip("'\"").replace("\\'", "'")
+def _typed_value(argv: Sequence[str], key: str) -> str:
+    """Return the text that is typed for a key, without quotes; empty if there is none."""
+    value: Any = ""
+    for argument in argv:
+        if _key(argument) == key:
+            value = OverridesParser.create().parse_override(argument).value()
+    return value if isinstance(value, str) else ""
 
 
 def _key(argument: str) -> str:

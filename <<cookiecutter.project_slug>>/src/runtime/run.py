@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime import distributed, signals
 from src.runtime.build import Objects, build, plain_config
-from src.runtime.checkpoints import is_readable
 from src.runtime.describe import (
     RunObserver,
     best_result,
@@ -142,9 +141,8 @@ def _with_own_folder(cfg: DictConfig) -> DictConfig:
 
 def _checkpoint_to_start_from(cfg: DictConfig) -> str | None:
     """Return the checkpoint that training continues from: of its folder, or the one named."""
-    for path in checkpoints_of(cfg.paths.output_dir):
-        if is_readable(path):
-            return str(path)
+    if found := checkpoints_of(cfg.paths.output_dir):
+        return str(found[0])
     wanted = cfg.get("ckpt_path")
     if not wanted or is_folder_to_continue(wanted):
         return None

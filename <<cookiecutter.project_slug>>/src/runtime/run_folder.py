@@ -12,9 +12,9 @@ import json
 import os
 import secrets
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -26,11 +26,14 @@ from omegaconf import OmegaConf
 
 from src.runtime.project import ConfigError, read_json, register_resolver, write_json
 
+Record = dict[str, Any]  # the content of a JSON file
+
 RECORD = "run.json"
 CLAIM = ".claim"
 LAST_CHECKPOINT = "last.ckpt"
 HEARTBEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0  # without a heartbeat, an owner on another host counts as dead
+CLOCK_SECONDS = 60.0  # by which the start of one process may seem to move when its clock is set
 
 
 class RunIsActive(ConfigError):
@@ -42,10 +45,11 @@ class Claim:
 
     Args:
         path: the claim file that this process created.
+        owner: its content.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, owner: Record) -> None:
+        self.path, self.owner = path, owner
         self.number = int(path.suffix[1:])
         self._ended = threading.Event()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -59,23 +63,16 @@ class Claim:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if owner := active_owner(folder, name):
-            raise RunIsActive(
-                f"{folder} is in use: process {owner['pid']} on {owner['host']}, last seen "
-                f"{owner['seconds']:.0f} seconds ago. Wait for it to end, or end it first"
-            )
-        newest = _newest_claim(folder, name)
-        number = int(newest.suffix[1:]) + 1 if newest else 1
-        path = folder / f"{name}.{number}"
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError as error:
-            raise RunIsActive(f"{folder} was taken by another process just now") from error
+        refuse_if_active(folder, name)
+        path = folder / f"{name}.{_newest_claim(folder, name) + 1}"
         pid = os.getpid()
         owner = {"host": socket.gethostname(), "pid": pid, "process_start": _process_start(pid)}
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(owner, file)
-        return cls(path)
+        try:
+            with path.open("x", encoding="utf-8") as file:  # O_CREAT | O_EXCL
+                json.dump(owner, file)
+        except FileExistsError as error:
+            raise RunIsActive(f"{folder} was taken by another process just now") from error
+        return cls(path, owner)
 
     def lost(self) -> bool:
         """Return whether another process has taken over, say while this one was suspended."""
@@ -85,7 +82,8 @@ class Claim:
         """Give up the folder; the file stays, so that numbers count the starts."""
         self._ended.set()
         with suppress(OSError):
-            self.path.write_text("{}", encoding="utf-8")
+            if read_json(self.path) == self.owner:  # else somebody has deleted the folder meanwhile
+                self.path.write_text('{"released": true}', encoding="utf-8")
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
@@ -93,31 +91,38 @@ class Claim:
                 os.utime(self.path)
 
 
-def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None:
+def active_owner(folder: str | Path, name: str = CLAIM) -> Record | None:
     """Return host, pid and seconds since the last heartbeat of a folder's live owner, or None."""
-    path = _newest_claim(Path(folder), name)
-    owner = read_json(path) if path else {}
-    if path is None or not owner:
-        # The file is empty for an instant before its creator has written to it.
-        recent = path is not None and path.stat().st_size == 0 and _age(path) < 1
-        return {"host": "unknown", "pid": "?", "seconds": 0.0} if recent else None
-    age = _age(path)
+    number = _newest_claim(Path(folder), name)
+    path = Path(folder, f"{name}.{number}")
+    # The file is empty for an instant before its creator has written to it.
+    owner: Record = {"host": "unknown", "pid": "?"} | read_json(path)
+    if number == 0 or "released" in owner:
+        return None
+    owner["seconds"] = round(_age(path))
     if owner["host"] == socket.gethostname():
-        alive = _process_start(owner["pid"]) == owner["process_start"]
+        start = _process_start(owner["pid"])
+        is_alive = start is not None and abs(start - owner["process_start"]) < CLOCK_SECONDS
     else:
-        alive = age < DEAD_SECONDS
-    return {"host": owner["host"], "pid": owner["pid"], "seconds": age} if alive else None
+        is_alive = owner["seconds"] < DEAD_SECONDS
+    return owner if is_alive else None
 
 
-def read_run(run_dir: str | Path) -> dict[str, Any] | None:
+def refuse_if_active(folder: str | Path, name: str = CLAIM) -> None:
+    """Raise RunIsActive, which names the owner, if a live process owns a folder."""
+    if owner := active_owner(folder, name):
+        who = f"process {owner['pid']} on {owner['host']}"
+        raise RunIsActive(f"{folder} is in use: {who}, last seen {owner['seconds']} seconds ago")
+
+
+def read_run(run_dir: str | Path) -> Record | None:
     """Return the record of a run, or None if the folder holds none.
 
     A run whose process disappeared is returned as `killed`.
     """
     record = read_json(Path(run_dir) / RECORD)
     if record.get("status") == "running" and not active_owner(run_dir):
-        reason = "process disappeared (no final status was written)"
-        record |= {"status": "killed", "error": reason}
+        record |= {"status": "killed", "error": "process disappeared (no final status was written)"}
     return record or None
 
 
@@ -131,31 +136,15 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def list_runs(
-    log_dir: str | Path, task: str | None = None, sweep: str | None = None
-) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield folder and record of each run; of one task, or of one sweep, where it is given."""
-    task_folder = task or "*"
-    patterns = [f"{task_folder}/multiruns/{sweep or '*'}/*/{RECORD}"]
-    if sweep is None:
-        patterns.append(f"{task_folder}/runs/*/{RECORD}")
-    for pattern in patterns:
-        for path in Path(log_dir).glob(pattern):
+def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, Record]]:
+    """Return folder and record of each run, the one that started last first."""
+    found = []
+    for pattern in ("*/runs/*", "*/multiruns/*/*"):
+        for run_dir in Path(log_dir).glob(pattern):
             with suppress(OSError):  # not readable by this user
-                if record := read_run(path.parent):
-                    yield path.parent, record
-
-
-def newest_run(
-    log_dir: str | Path, is_wanted: Callable[[Path, dict[str, Any]], bool]
-) -> Path | None:
-    """Return the folder of the run that started last among the wanted ones, or None."""
-    found = [
-        (str(record.get("started")), run_dir)
-        for run_dir, record in list_runs(log_dir)
-        if is_wanted(run_dir, record)
-    ]
-    return max(found)[1] if found else None
+                if record := read_run(run_dir):
+                    found.append((run_dir, record))
+    return sorted(found, key=lambda run: str(run[1].get("started")), reverse=True)
 
 
 def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
@@ -173,21 +162,14 @@ def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> 
     path = Path(value).expanduser()
     if path.is_file():
         return path
-    run_dir: Path | None = path if path.is_dir() else None
+    folders = [path]
     if value in ("best", "last"):
-        run_dir = newest_run(log_dir, lambda folder, _: bool(checkpoints_of(folder)))
-        if run_dir is None:
-            raise ConfigError(f"{key}={value}: no run in {log_dir} has a checkpoint")
-    if run_dir is None:
-        forms = "a .ckpt file, a run folder, last or best"
-        raise ConfigError(f"{key}={value} does not exist: give {forms}")
-    found = checkpoints_of(run_dir)
-    if not found:
-        raise ConfigError(f"{key}={value}: there is no checkpoint in {run_dir}")
-    best = (read_run(run_dir) or {}).get("best_checkpoint")
-    if value != "last" and best and (run_dir / best).is_file():
-        return run_dir / best
-    return found[0]
+        folders = [run_dir for run_dir, _ in runs_newest_first(log_dir)]
+    for folder in folders:
+        if found := checkpoints_of(folder):
+            best = folder / str((read_run(folder) or {}).get("best_checkpoint"))
+            return best if value != "last" and best.is_file() else found[0]
+    raise ConfigError(f"{key}={value} does not exist, or has no checkpoint: give a file or a run")
 
 
 def checkpoints_of(run_dir: str | Path) -> list[Path]:
@@ -207,30 +189,27 @@ def new_run_id(log_dir: str = "", task_name: str = "") -> str:
     All processes that torchrun or srun starts for one run get the same name. A SLURM job that was
     requeued gets the folder back in which it had not finished.
     """
-    unique = secrets.token_hex(4)
-    job, step = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_STEP_ID", "batch")
+    unique = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(4)}"
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return _agreed_under_torchrun(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{unique}")
-    if job is None:
-        return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{unique}"
+        return _agreed_under_torchrun(unique)
+    if "SLURM_JOB_ID" not in os.environ:
+        return unique
+    job = f"slurm_{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 'batch')}"
     if int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in os.environ:
-        return f"slurm_{job}.{step}"  # a step of several processes is one run
+        return job  # a step of several processes is one run
     if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
-        for folder in sorted(Path(log_dir, task_name, "runs").glob(f"slurm_{job}.{step}_*")):
+        for folder in sorted(Path(log_dir, task_name, "runs").glob(f"{job}_*")):
             record = read_run(folder)
             if record is None or record["status"] in ("failed", "killed"):
                 return folder.name
-    return f"slurm_{job}.{step}_{unique}"
+    return f"{job}_{unique}"
 
 
 def current_run_dir(log_dir: str, task_name: str) -> str:
     """Return the folder that Hydra made for this run; outside of Hydra, the path of a new one."""
-    if HydraConfig.initialized():
-        cfg: Any = HydraConfig.instance().cfg
-        folder = OmegaConf.select(cfg, "hydra.runtime.output_dir")
-        if folder is not None:
-            return str(folder)
-    return str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))
+    cfg: Any = HydraConfig.instance().cfg
+    folder = OmegaConf.select(cfg, "hydra.runtime.output_dir") if cfg else None
+    return folder or str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))
 
 
 def register_resolvers() -> None:
@@ -245,36 +224,30 @@ def register_resolvers() -> None:
 def _agreed_under_torchrun(proposal: str) -> str:
     from torch.distributed import TCPStore  # seconds, but a torchrun trains anyway
 
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, is_master=False)
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return store.compare_set("run_id", "", proposal).decode()
 
 
-def _newest_claim(folder: Path, name: str) -> Path | None:
-    claims = [path for path in folder.glob(f"{name}.*") if path.suffix[1:].isdigit()]
-    return max(claims, key=lambda path: int(path.suffix[1:]), default=None)
+def _newest_claim(folder: Path, name: str) -> int:
+    """Return the number of the newest claim file in a folder, 0 if there is none."""
+    return max((int(path.suffix[1:]) for path in folder.glob(f"{name}.[0-9]*")), default=0)
 
 
 def _age(path: Path) -> float:
     """Return the seconds since a file was touched, by the clock of its file system."""
-    probe = path.with_name(f".now.{secrets.token_hex(4)}")
     try:
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            now = os.fstat(probe.fileno()).st_mtime
     except OSError:  # a folder that only others may write to
         now = time.time()
     return now - path.stat().st_mtime
 
 
-def _process_start(pid: int) -> str | None:
-    """Return what tells a process from a later one with the same id; None if there is none."""
+def _process_start(pid: int) -> float | None:
+    """Return when a process began, which tells it from a later one of the same id, or None."""
     try:
-        # In ticks since the machine started: unlike a time, it does not move with the clock.
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        state, *fields = status.rpartition(")")[2].split()
-        return None if state in "ZX" else fields[18]  # ended, and only not collected yet
-    except OSError:
-        with suppress(psutil.Error):
-            return f"{psutil.Process(pid).create_time():.0f}"
-    return None
+        process = psutil.Process(pid)
+        has_ended = process.status() == psutil.STATUS_ZOMBIE  # only not collected yet
+        return None if has_ended else process.create_time()
+    except psutil.Error:
+        return None

@@ -37,11 +37,10 @@ class SignalState:
         """Note a deferred signal; raise `Interrupted` for any other."""
         name = signal.Signals(number).name
         is_first, self.received = self.received is None, name
-        if self.is_deferred and is_first:
-            # Not through a logger, which the signal may have interrupted.
-            os.write(2, f"\n{name}: writing a checkpoint first; repeat to end now\n".encode())
-            return
-        raise Interrupted(name)
+        if not (self.is_deferred and is_first):
+            raise Interrupted(name)
+        # Not through a logger, which the signal may have interrupted.
+        os.write(2, f"\n{name}: writing a checkpoint first; repeat to end now\n".encode())
 
 
 state = SignalState()
@@ -49,18 +48,15 @@ state = SignalState()
 
 def install() -> None:
     """Handle the signals, unless somebody else, such as a cluster's launcher, already does."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # Python allows handlers there only: a run in a thread of a notebook goes without
-    default = (signal.SIG_DFL, signal.default_int_handler, state.handle)
-    for name in EXIT_CODES:
-        number = getattr(signal, name, None)  # Windows has no SIGUSR1
-        if number is not None and signal.getsignal(number) in default:
-            signal.signal(number, state.handle)
-            state.handled.append(number)
+    default = (signal.SIG_DFL, signal.default_int_handler)
+    numbers = [signal.Signals[name] for name in EXIT_CODES]
+    state.handled += [number for number in numbers if signal.getsignal(number) in default]
+    reinstall()
 
 
 def reinstall() -> None:
     """Take the signals back from Lightning, which handles SIGTERM itself once `fit` begins."""
+    # Python allows handlers there only: a run in a thread of a notebook goes without.
     if threading.current_thread() is threading.main_thread():
         for number in state.handled:
             signal.signal(number, state.handle)
@@ -80,5 +76,4 @@ def _leave_to_parent() -> None:
         signal.signal(number, signal.SIG_DFL if is_sigterm else signal.SIG_IGN)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+os.register_at_fork(after_in_child=_leave_to_parent)
