@@ -16,7 +16,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime.command_line import verb
-from src.runtime.resume import store_checkpoint_config
+from src.runtime.overrides import store_checkpoint_config
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects

@@ -17,8 +17,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime.command_line import verb
+from src.runtime.overrides import store_checkpoint_config
 from src.runtime.project import ConfigError
-from src.runtime.resume import store_checkpoint_config
 
 
 def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:

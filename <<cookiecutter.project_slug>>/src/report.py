@@ -19,9 +19,10 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from omegaconf import DictConfig
 
-from src.runtime import report, sweeps
+from src.runtime import report
 from src.runtime.command_line import verb
 from src.runtime.project import ConfigError
+from src.runtime.run_folder import runs_below
 
 
 @verb("report")
@@ -29,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     """Read the run folders, and print or write what was asked for."""
     task_dir = Path(cfg.paths.log_dir, cfg.task)
     folder = task_dir / "multiruns" / cfg.sweep if cfg.sweep else task_dir / "runs"
-    runs = report.read_runs(sweeps.runs_below(folder))
+    runs = report.read_runs(runs_below(folder))
     if not runs:
         names = sorted(path.name for path in task_dir.glob("multiruns/*"))
         hint = f"Choose a sweep: sweep={'|'.join(names)}" if names else "Start with src/train.py"

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from src.runtime import distributed
 from src.runtime.command_line import verb
-from src.runtime.resume import overrides_to_resume
+from src.runtime.overrides import overrides_to_resume
 from src.runtime.sweeps import optimized_value
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from conftest import PROJECT, Command
 
 from src.runtime import report
-from src.runtime.sweeps import runs_below
+from src.runtime.run_folder import runs_below
 
 
 def write_run(folder: Path, overrides: list[str], **record: Any) -> None:

@@ -1,7 +1,6 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypedDict
 
@@ -18,7 +17,6 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runtime.check import explain_wrong_base
 from src.runtime.checkpoints import PlainCheckpointIO
 from src.runtime.loggers import CSVLogger, Journal
 from src.runtime.project import ConfigError, instantiate
@@ -110,25 +108,30 @@ def plain_config(cfg: DictConfig) -> dict[str, Any]:
 
 def _built(node: Any, key: str, base: type) -> Any:
     """Return the object of a node, None for an empty one."""
-    if node is None or (OmegaConf.is_dict(node) and not node):
+    if not node:
         return None
     if not OmegaConf.is_dict(node) or "_target_" not in node:
-        raise ConfigError(
-            f"{key}={node} is no node with a _target_. To choose a file: {key.partition('.')[0]}="
-            "NAME (python src/train.py --help lists the names)"
-        )
+        raise ConfigError(f"{key}={node} has no _target_. Type {key}=NAME, as --help lists them")
     found = instantiate(node)
     if not isinstance(found, base):
-        raise ConfigError(f"{key}: {explain_wrong_base(found, base)}")
+        name = f"{type(found).__module__}.{type(found).__name__} is no {base.__name__}"
+        raise ConfigError(f"{key}: {name} of Lightning (import lightning.pytorch as pl)")
     return found
 
 
 def _build_group(cfg: DictConfig, group: str, base: type) -> list[Any]:
-    """Return the objects of a group's nodes; a node that was set to null is left out."""
+    """Return the objects of a group's nodes.
+
+    What is left out: a node that was set to null, and settings of a logger that was not chosen.
+    """
     nodes = cfg.get(group) or {}
-    if not isinstance(nodes, Mapping):
-        raise ConfigError(f"{group}={nodes} is no choice: python src/train.py --help lists them")
-    built = [_built(node, f"{group}.{name}", base) for name, node in nodes.items()]
+    if not OmegaConf.is_dict(nodes):
+        raise ConfigError(f"{group}={nodes} is no node. Type {group}=NAME, as --help lists them")
+    built = []
+    for name, node in nodes.items():
+        is_chosen = not OmegaConf.is_dict(node) or "_target_" in node
+        if is_chosen or group != "logger":
+            built.append(_built(node, f"{group}.{name}", base))
     return [found for found in built if found is not None]
 
 

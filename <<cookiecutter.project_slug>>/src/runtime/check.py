@@ -39,36 +39,26 @@ class Trainer:
 
 
 @dataclass
-class Command:
-    """The types of the keys of `eval.yaml`, which `predict.yaml` and `export.yaml` have as well.
-
-    The values are in `configs/`. A project has further keys of its own, of any type.
-    """
+class Train:
+    """The types of the keys of `train.yaml`; a project has further keys of its own, of any type."""
 
     task_name: str = MISSING
     tags: list[str] = MISSING
+    train: bool = MISSING
+    test: bool = MISSING
     seed: int | None = MISSING
     ckpt_path: str | None = MISSING
+    init_from: str | None = MISSING
     paths: dict[str, str] = field(default_factory=dict)
     trainer: Trainer | None = field(default_factory=Trainer)
 
 
-@dataclass
-class Train(Command):
-    """The types of the keys of `train.yaml`."""
-
-    train: bool = MISSING
-    test: bool = MISSING
-    init_from: str | None = MISSING
-
-
-def register_schemas() -> None:
-    """Store the schemas, for the line `- optional schema@_global_: train` in `configs/`."""
-    for name, schema in {"train": Train, "eval": Command}.items():
-        node = OmegaConf.structured(schema)
-        OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
-        OmegaConf.set_struct(node.trainer, False)
-        ConfigStore.instance().store(group="schema", name=name, node=node)
+def register_schema() -> None:
+    """Store the schema, for the line `- optional schema@_global_: train` in `train.yaml`."""
+    node = OmegaConf.structured(Train)
+    OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
+    OmegaConf.set_struct(node.trainer, False)
+    ConfigStore.instance().store(group="schema", name="train", node=node)
 
 
 def quick_problems(cfg: DictConfig) -> Iterator[str]:
@@ -80,21 +70,15 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     for key in cfg:
         if OmegaConf.is_missing(cfg, key):
             yield f"{key} has no value (???). Type {key}=VALUE"
-    if cfg.get("mode") not in (None, "min", "max"):
-        yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
     for key in ("ckpt_path", "init_from"):
         value = cfg.get(key)
         if value not in (None, "last", "best", "hpc") and ":" not in value:
             path = Path(to_absolute_path(value)).expanduser()
             if not path.exists():
                 yield f"{key}={value}: {path} does not exist. Type a file, a run folder or best"
-    for part in PARTS:
-        if not isinstance(cfg.get(part), DictConfig | None):
-            yield f"{part}={cfg[part]} is no node. Type {part}=NAME, a file of configs/"
-        elif part in ("callbacks", "logger"):
-            for name, value in (cfg.get(part) or {}).items():
-                if value and not (isinstance(value, DictConfig) and "_target_" in value):
-                    yield f"{part}.{name} has no _target_, so it cannot be built: leave it out"
+    for name, node in (cfg.get("callbacks") or {}).items():
+        if node and not (OmegaConf.is_dict(node) and "_target_" in node):
+            yield f"callbacks.{name} has no _target_. To use that file: callbacks=[default,{name}]"
 
 
 def missing_packages(cfg: DictConfig) -> Iterator[str]:
@@ -158,12 +142,6 @@ def place_in_own_code(error: BaseException) -> str:
     places = re.findall(own, "".join(traceback.format_tb(error.__traceback__)))
     hint = "HYDRA_FULL_ERROR=1 shows the traceback"
     return f" ({places[-1][0]}:{places[-1][1]}; {hint})" if places else ""
-
-
-def explain_wrong_base(found: Any, base: type) -> str:
-    """Return why an object is not what a node must build, such as a `Callback`."""
-    name = f"{type(found).__module__}.{type(found).__qualname__}"
-    return f"{name} is no {base.__name__} of lightning.pytorch (import lightning.pytorch as pl)"
 
 
 def _nearest_target(path: str) -> str:

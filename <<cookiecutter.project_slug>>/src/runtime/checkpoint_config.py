@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint
+from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
 from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, find_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
@@ -81,6 +81,7 @@ def restore_model(model: LightningModule, path: str | Path, datamodule: Any = No
     checkpoint = read_checkpoint(path)
     model.configure_model()  # some modules build their layers there
     model.on_load_checkpoint(checkpoint)
+    fit_compiled_names(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     model.eval()
     if state := checkpoint.get(type(datamodule).__qualname__):  # where Lightning stores it

@@ -4,7 +4,7 @@ import datetime
 import enum
 import logging
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_KEY = "config"
 LEFT_OUT = object()
+COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 # What wrappers put before the names of a net's weights; torch.compile inserts its own anywhere.
 WRAPPERS = re.compile(r"^(?:(?:model|net|module|_orig_mod)\.)+|\b_orig_mod\.")
 PLAIN = {
@@ -98,13 +99,11 @@ def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
     if isinstance(value, Container):
         value = OmegaConf.to_container(value, resolve=not OmegaConf.missing_keys(value))
     if isinstance(value, Mapping):
-        kept = OrderedDict() if type(value) is OrderedDict else {}
+        kept = {}
         for name, item in value.items():
             plain = to_plain_data(item, changes, f"{key}.{name}".lstrip("."))
             if plain is not LEFT_OUT:
                 kept[_plain_key(name)] = plain
-        if type(value) is OrderedDict:
-            vars(kept).update(vars(value))  # the versions in a state_dict
         return kept
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         items = [to_plain_data(item, changes, f"{key}[{i}]") for i, item in enumerate(value)]
@@ -154,6 +153,10 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         ConfigError: if there is no such file, it is damaged, or it holds more than plain data.
     """
     try:
+        if str(path).endswith(".safetensors"):
+            from safetensors.torch import load_file  # no dependency of the project
+
+            return load_file(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged file raises
         reason = str(error).partition("\n")[0]
@@ -163,6 +166,18 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     return content
 
 
+def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any) -> None:
+    """Rename weights in place, so that they fit whether or not a part of the module is compiled.
+
+    To be used with `register_load_state_dict_pre_hook`.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    if any(COMPILED in name for name in [*names, *weights]):
+        own = {name.replace(COMPILED, ""): name for name in module.state_dict()}
+        for name in list(weights):
+            weights[own.get(name.replace(COMPILED, ""), name)] = weights.pop(name)
+
+
 def load_initial_weights(model: nn.Module, path: str | Path) -> None:
     """Copy the weights of a file into a model, wherever name and shape fit, and log the rest.
 
@@ -170,9 +185,9 @@ def load_initial_weights(model: nn.Module, path: str | Path) -> None:
 
     Args:
         model: is changed in place.
-        path: a checkpoint of Lightning, or a state_dict written by `torch.save`; the folder of a
-            run (its best checkpoint), or `best` of the newest run. Only plain data is read: no
-            code in the file runs.
+        path: a checkpoint of Lightning, a state_dict written by `torch.save`, or a `.safetensors`
+            file; the folder of a run (its best checkpoint), or `best` of the newest run. Only
+            plain data is read: no code in the file runs.
 
     Raises:
         ConfigError: if the file cannot be read, or none of its weights fits.

@@ -37,14 +37,18 @@ from src.runtime.project import (
 prepare_environment()
 run_folder.register_resolvers()
 sweeps.register_resolvers()
-check.register_schemas()
+check.register_schema()
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
+MISTAKES = (
+    HydraException,
+    OmegaConfBaseException,
+    *(ValueError, RuntimeError, IndexError, TypeError),
+)
 
 Function = Callable[[DictConfig], Any]
 Prepare = Callable[[list[str]], list[str]]
@@ -164,7 +168,8 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
         has_started: whether code has run whose errors need a traceback.
     """
     libraries = ("MisconfigurationException", "OutOfMemoryError")  # of Lightning and torch
-    if isinstance(error, ConfigError) or type(error).__name__ in libraries:
+    is_known = type(error).__name__ in libraries or "conditioned on metric" in str(error)
+    if isinstance(error, ConfigError) or is_known:  # the second: early stopping without its metric
         return True
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False

@@ -21,9 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch.nn.parameter import is_lazy
 
 from src.runtime.build import Objects
+from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
-from src.runtime.loggers import Journal, tracker_commands
-from src.runtime.mlflow_upload import wait_for_upload
+from src.runtime.loggers import Journal
+from src.runtime.mlflow_upload import run_page, wait_for_upload
 from src.runtime.project import PROJECT_ROOT, command, is_sweep_job, quoted
 from src.runtime.run_folder import checkpoints_of
 
@@ -40,6 +41,10 @@ class RunObserver(Callback):
 
     def __init__(self, run_dir: Path, monitor: str | None) -> None:
         self.run_dir, self.monitor = run_dir, monitor
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let checkpoints fit whether or not a part of the model is compiled."""
+        pl_module.register_load_state_dict_pre_hook(fit_compiled_names)
 
     def on_train_batch_end(self, *arguments: Any, **further: Any) -> None:
         """Remember that a batch has passed: errors keep their traceback from now on."""
@@ -88,13 +93,6 @@ def advice_on_monitor(monitor: str, trainer: Trainer) -> str:
     return f"monitor={monitor} is not logged. " + (
         f"Did you mean monitor={close[0]}?" if close else "Type monitor=null to keep the last epoch"
     )
-
-
-def explain_missing_metric(error: BaseException, objects: Objects) -> str | None:
-    """Return what to type if an error arose since the monitored metric is not logged, else None."""
-    monitor, trainer = objects["cfg"].get("monitor"), objects["trainer"]
-    is_missing = monitor and monitor not in trainer.callback_metrics
-    return advice_on_monitor(monitor, trainer) if is_missing and monitor in str(error) else None
 
 
 def describe_environment() -> dict[str, Any]:
@@ -160,10 +158,9 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
         lines[key] = command(script, f"ckpt_path={quoted(run_dir)}")
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
     upload = "" if is_sweep_job() else wait_for_upload(run_dir, float(patience or 0))
-    if trackers := tracker_commands(objects["loggers"], run_dir):
-        lines["tracker"] = "\n           ".join(trackers)
     if upload:
         lines["mlflow"] = upload
+        lines["page"] = run_page(run_dir) or command("src/ui.py", str(run_dir))
     print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime.distributed import global_rank
 from src.runtime.mlflow_run import METRICS, read_rows
-from src.runtime.mlflow_upload import run_page
-from src.runtime.project import command, read_json, write_json
+from src.runtime.project import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -172,17 +171,3 @@ class Journal(Logger):
 def ends_in_part_of_a_line(path: Path) -> bool:
     """Return whether a power failure or a full disk cut the last line of a file."""
     return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-
-
-def tracker_commands(used: Sequence[Logger], run_dir: str | Path) -> list[str]:
-    """Return what opens the page of each tracker of a run: an address, or a shell command.
-
-    W&B prints the address of its page, or the command that uploads an offline run, by itself.
-    """
-    found: list[str] = []
-    for logger in used:
-        if isinstance(logger, loggers.MLFlowLogger):
-            found.append(run_page(run_dir) or command("src/ui.py", str(run_dir)))
-        elif isinstance(logger, loggers.TensorBoardLogger):
-            found.append(command("-m", "tensorboard.main", "--logdir", logger.log_dir))
-    return found

@@ -81,19 +81,12 @@ def follow(log_dir: Path) -> None:
         waiting = [path for path in described_runs(log_dir) if not is_delivered(path)]
         pause = POLL_SECONDS + 5 * (time.monotonic() - started)  # ten thousand runs: a second
         uploads = {path: uploads.get(path) or Upload(path) for path in waiting}
-        failed: set[str] = set()  # stores, which not each run shall wait for
         idle_rounds += 1
         for path, upload in reversed(uploads.items()):  # the newest first
-            if (read_run(path) or {}).get("status") == "running":
-                idle_rounds = 0
-            store = read_json(path / DESCRIPTION).get("tracking_uri", "")
-            if store in failed:
-                continue
             with suppress(OSError):  # a full disk, a folder that was removed
-                if upload.send():
+                is_running = (read_run(path) or {}).get("status") == "running"
+                if upload.send() or is_running:
                     idle_rounds = 0
-            if upload.state.get("error"):
-                failed.add(store)
         time.sleep(pause)
     claim.release()
 

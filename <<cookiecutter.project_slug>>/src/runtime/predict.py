@@ -99,12 +99,8 @@ def prediction_rows(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
             outputs = datamodule.to_target_unit(outputs)
         numbers = outputs.reshape(len(outputs), -1).squeeze(1)
         return [{"prediction": number} for number in numbers.tolist()]
-    shape = list(outputs.shape[1:])
-    if shape != [len(classes)]:
-        raise ConfigError(
-            f"The model returns {shape} numbers for an input, but its datamodule has "
-            f"{len(classes)} class_names: it should return a logit for each"
-        )
+    if outputs.shape[1:] != (len(classes),):
+        raise ConfigError(f"the outputs {list(outputs.shape)} are no logit for each class_name")
     names = [f"p_{name}" for name in classes]
     rows = []
     for best, probabilities in zip(outputs.argmax(1), outputs.softmax(1), strict=True):

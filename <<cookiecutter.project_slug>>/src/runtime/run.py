@@ -17,18 +17,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runtime import distributed, signals
+from src.runtime import describe, distributed, signals
 from src.runtime.build import Objects, build, plain_config
-from src.runtime.describe import (
-    RunObserver,
-    best_result,
-    describe_environment,
-    explain_missing_metric,
-    print_end,
-    warn_on_failure,
-)
+from src.runtime.describe import warn_on_failure
+from src.runtime.overrides import is_folder_to_continue
 from src.runtime.project import ConfigError, as_typed, write_atomically
-from src.runtime.resume import is_folder_to_continue
 from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
 
 log = logging.getLogger(__name__)
@@ -51,7 +44,7 @@ class Run:
 
     def build(self) -> Objects:
         """Build the objects of the run, and record the configuration."""
-        observer = RunObserver(self.dir, self.cfg.get("monitor"))
+        observer = describe.RunObserver(self.dir, self.cfg.get("monitor"))
         self.objects = build(self.cfg, [observer], self.claim)
         self.cfg = self.objects["cfg"]
         config = plain_config(self.cfg)
@@ -102,9 +95,6 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         raise
     except BaseException as reason:
         error = f"{type(reason).__name__}: {reason}".splitlines()[0]
-        if run.objects and (advice := explain_missing_metric(reason, run.objects)):
-            error = advice
-            raise ConfigError(advice) from reason
         raise
     finally:
         signals.state.is_deferred = False
@@ -115,11 +105,9 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
 
 
 def _quiet_libraries() -> None:
-    """Print Lightning's messages once, in the log's format, and from warnings on."""
+    """Print Lightning's messages from warnings on, and no warnings that concern nobody."""
     for name in ("lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()  # its own, beside the root's
-        logger.setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resume
     # Lightning 2.6 asks torch 2.15 in a way that this no longer likes.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
@@ -153,10 +141,8 @@ def _claim(run: Run) -> Claim:
     former = read_run(run.dir) or {}
     is_continued = is_folder_to_continue(run.cfg.get("ckpt_path"))
     if former.get("status") == "finished" and not is_continued:
-        raise ConfigError(
-            f"{run.dir} holds a finished run. To train on: ckpt_path={shlex.quote(str(run.dir))} "
-            "with a larger trainer.max_epochs; to start anew, choose another folder"
-        )
+        more = f"Type ckpt_path={shlex.quote(str(run.dir))} and a larger trainer.max_epochs"
+        raise ConfigError(f"{run.dir} holds a finished run. {more}, or choose another folder")
     claim = Claim.acquire(run.dir)
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = as_typed(hydra.overrides.task) if hydra else []
@@ -176,7 +162,7 @@ def _claim(run: Run) -> Claim:
         "monitor": run.cfg.get("monitor"),
         "mode": run.cfg.get("mode"),
         "error": None,
-        "environment": describe_environment(),
+        "environment": describe.describe_environment(),
     }
     write_run(run.dir, **content)
     return claim
@@ -189,7 +175,7 @@ def _end(run: Run, status: str, error: str | None) -> None:
         trainer = objects["trainer"]
         metrics = trainer.callback_metrics | run.metrics
         changes["metrics"] = {name: float(value) for name, value in metrics.items()}
-        changes |= best_result(trainer, run.dir)
+        changes |= describe.best_result(trainer, run.dir)
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
         outcome = "success" if status == "finished" else "failed"
@@ -200,6 +186,6 @@ def _end(run: Run, status: str, error: str | None) -> None:
         write_run(run.dir, **changes)
     if objects:
         with warn_on_failure("summarise the run"):
-            print_end(run.cfg, objects, changes)
+            describe.print_end(run.cfg, objects, changes)
     if signals.state.received == "SIGUSR1" and "SLURM_JOB_ID" in os.environ:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -29,11 +30,12 @@ from src.runtime.project import ConfigError, read_json, register_resolver, write
 Record = dict[str, Any]  # the content of a JSON file
 
 RECORD = "run.json"
+JOB = "job.json"  # in the folder of a sweep's job: the overrides that it belongs to
 CLAIM = ".claim"
 LAST_CHECKPOINT = "last.ckpt"
 HEARTBEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0  # without a heartbeat, an owner on another host counts as dead
-CLOCK_SECONDS = 60.0  # by which the start of one process may seem to move when its clock is set
+CLOCK_SECONDS = 2.0  # by which what is read as the start of a process may vary
 
 
 class RunIsActive(ConfigError):
@@ -136,14 +138,20 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
+def runs_below(folder: Path) -> Iterator[tuple[Path, Record]]:
+    """Yield folder and record of each run below a folder, also of jobs without a record yet."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(PermissionError):  # of another user
+            if record := read_run(path) or read_json(path / JOB):
+                yield path, {"status": "not started", **record}
+            elif path.is_dir() and not path.name.startswith("."):
+                yield from runs_below(path)
+
+
 def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, Record]]:
     """Return folder and record of each run, the one that started last first."""
-    found = []
-    for pattern in ("*/runs/*", "*/multiruns/*/*"):
-        for run_dir in Path(log_dir).glob(pattern):
-            with suppress(OSError):  # not readable by this user
-                if record := read_run(run_dir):
-                    found.append((run_dir, record))
+    folders = Path(log_dir).glob("*/*runs")  # runs and multiruns of each task
+    found = [run for folder in folders for run in runs_below(folder)]
     return sorted(found, key=lambda run: str(run[1].get("started")), reverse=True)
 
 
@@ -244,10 +252,13 @@ def _age(path: Path) -> float:
 
 
 def _process_start(pid: int) -> float | None:
-    """Return when a process began, which tells it from a later one of the same id, or None."""
+    """Return what tells a process from a later one of the same id, None if there is none.
+
+    Seconds since the machine started: unlike a time, they do not move with the clock.
+    """
     try:
-        process = psutil.Process(pid)
+        process, boot = psutil.Process(pid), psutil.boot_time()
         has_ended = process.status() == psutil.STATUS_ZOMBIE  # only not collected yet
-        return None if has_ended else process.create_time()
+        return None if has_ended else process.create_time() - boot
     except psutil.Error:
         return None

@@ -10,7 +10,8 @@ import atexit
 import logging
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ from src.runtime.project import (
     register_resolver,
     write_json,
 )
-from src.runtime.run_folder import Claim, RunIsActive, read_run
+from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, runs_below
 
 log = logging.getLogger(__name__)
 
-JOB = "job.json"  # in a job's folder: the overrides that it belongs to
 CLAIM = ".sweep"  # in the sweep's folder: the process that runs the sweep
 IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job does
 
@@ -123,15 +123,6 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
     return values[0] if len(values) == 1 else values or None
 
 
-def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield folder and record of each run below a folder, also of jobs without a record yet."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if record := read_run(path) or read_json(path / JOB):
-            yield path, {"status": "not started", **record}
-        elif path.is_dir() and not path.name.startswith("."):
-            yield from runs_below(path)
-
-
 class SweepCallback(Callback):
     """Claim the folder of a sweep while it runs, and print a table of its jobs at the end.
 
@@ -150,7 +141,7 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table; refuse a sweep over no values, which Hydra accepts."""
         atexit.unregister(print_jobs)
-        if not print_jobs(config):
+        if not print_jobs(config) and not sys.exc_info()[0]:  # Hydra 1.4 calls this after errors
             raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
 
 
