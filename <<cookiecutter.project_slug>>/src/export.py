@@ -24,7 +24,7 @@ from src.runtime.overrides import store_checkpoint_config
 def export(cfg: DictConfig) -> Path:
     """Export the model of `cfg.ckpt_path` as `cfg.format`, and return the path written."""
     # Imports torch, which mistakes on the command line need not wait for.
-    from src.runtime.export import export_to_file
+    from src.runtime.inference import export_to_file
 
     return export_to_file(cfg)
 

@@ -28,7 +28,7 @@ def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
         The file, and the errors of inputs that could not be read, by name.
     """
     # Imports torch, which mistakes on the command line need not wait for.
-    from src.runtime.predict import predict_to_file
+    from src.runtime.inference import predict_to_file
 
     return predict_to_file(cfg)
 

@@ -43,7 +43,6 @@ class HandWrittenRun:
             "key": os.urandom(4).hex(),
             "experiment_name": "by_hand",
             "run_name": folder.name,
-            "log_model": True,
             "tracking_uri": absolute_uri(uri),
         }
         write_json(folder / DESCRIPTION, description | about)

@@ -43,7 +43,7 @@ HOSTILE = [
     "torch.nn.modules.module.functools.partial",
     "torch.os.system",
     "torch.optim.optimizer.functools.partial",
-    "src.runtime.project.write_atomically",
+    "src.runtime.project.write_json",
     "src.train.train",
     "src.data.loading.os.remove",
     "src.models.lit_module.LitModule.load_from_checkpoint",

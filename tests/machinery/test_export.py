@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.runtime import export
-from src.runtime.export import example_inputs, export_to_file
+from src.runtime.inference import example_inputs, export_to_file
 from src.runtime.project import ConfigError
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from src.runtime.predict import predict_to_file
+from src.runtime.inference import predict_to_file
 from src.runtime.project import ConfigError
 
 

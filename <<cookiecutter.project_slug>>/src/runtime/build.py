@@ -4,14 +4,8 @@ import logging
 from contextlib import suppress
 from typing import Any, TypedDict
 
-from lightning.pytorch import (
-    Callback,
-    LightningDataModule,
-    LightningModule,
-    Trainer,
-    seed_everything,
-)
-from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities import apply_to_collection
@@ -24,26 +18,19 @@ from src.runtime.run_folder import Claim
 
 log = logging.getLogger(__name__)
 
-# Arguments of the trainer that switch a kind of callback off.
-SWITCHES: dict[str, type] = {
-    "enable_checkpointing": Checkpoint,
-    "enable_progress_bar": ProgressBar,
-    "enable_model_summary": ModelSummary,
-}
+SWITCHES = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
 
 
 class Objects(TypedDict):
     """What a run is made of; `cfg` is complete, with what the datamodule knows filled in."""
 
     cfg: DictConfig
-    datamodule: LightningDataModule | None
-    model: LightningModule
-    callbacks: list[Callback]
-    loggers: list[Logger]
-    trainer: Trainer
+    datamodule: pl.LightningDataModule | None
+    model: pl.LightningModule
+    trainer: pl.Trainer
 
 
-def build(cfg: DictConfig, callbacks: list[Callback], claim: Claim | None = None) -> Objects:
+def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = None) -> Objects:
     """Seed the random generators, and instantiate each part of a run.
 
     Args:
@@ -56,21 +43,18 @@ def build(cfg: DictConfig, callbacks: list[Callback], claim: Claim | None = None
         hydra.errors.InstantiationException: if a target cannot be called with its arguments.
     """
     if cfg.get("seed") is not None:
-        seed_everything(cfg.seed, workers=True, verbose=False)
-    datamodule = _built(cfg.get("data"), "data", LightningDataModule)
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    datamodule = _built(cfg.get("data"), "data", pl.LightningDataModule)
     cfg = fill_from_datamodule(cfg, datamodule)
-    model = _built(cfg.model, "model", LightningModule)
+    model = _built(cfg.model, "model", pl.LightningModule)
     if model is None:
         raise ConfigError("model: there is none. Choose one: model=NAME")
-    callbacks = [*_build_group(cfg, "callbacks", Callback), *callbacks]
-    loggers = _build_group(cfg, "logger", Logger)
-    trainer = _build_trainer(cfg, callbacks, loggers)
+    trainer = _build_trainer(cfg, [*_build_group(cfg, "callbacks", pl.Callback), *callbacks])
     _use_plain_checkpoints(trainer, plain_config(cfg), claim)
-    parts: dict[str, Any] = {"callbacks": callbacks, "loggers": loggers, "trainer": trainer}
-    return Objects(cfg=cfg, datamodule=datamodule, model=model, **parts)
+    return Objects(cfg=cfg, datamodule=datamodule, model=model, trainer=trainer)
 
 
-def fill_from_datamodule(cfg: DictConfig, datamodule: LightningDataModule | None) -> DictConfig:
+def fill_from_datamodule(cfg: DictConfig, datamodule: pl.LightningDataModule | None) -> DictConfig:
     """Return a configuration whose `???` in the model are the datamodule's attributes.
 
     `num_classes: ???` anywhere in the node `model` becomes `datamodule.num_classes`.
@@ -80,16 +64,12 @@ def fill_from_datamodule(cfg: DictConfig, datamodule: LightningDataModule | None
     """
     filled = cfg.copy()
     with open_dict(filled):
-        for key in sorted(OmegaConf.missing_keys(filled)):
-            if not key.startswith("model."):
-                continue
+        for key in sorted(k for k in OmegaConf.missing_keys(filled) if k.startswith("model.")):
             name = key.rpartition(".")[2]
             value = getattr(datamodule, name, None)
             if value is None:
                 kind = type(datamodule).__name__ if datamodule else "data=none"
-                raise ConfigError(
-                    f"{key} is missing, and {kind} has no attribute {name}: set {key}=VALUE"
-                )
+                raise ConfigError(f"{key} is missing and {kind} has no {name}: set {key}=VALUE")
             OmegaConf.update(filled, key, list(value) if isinstance(value, tuple) else value)
     return filled
 
@@ -135,27 +115,29 @@ def _build_group(cfg: DictConfig, group: str, base: type) -> list[Any]:
     return [found for found in built if found is not None]
 
 
-def _build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    """Build the trainer; what its own arguments switch off is removed from both lists."""
+def _build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Build the trainer, without the callbacks that its own arguments switch off."""
     settings = dict(cfg.trainer)
-    is_barebones = settings.get("barebones")
     for group in settings.keys() & {"callbacks", "logger"}:
         settings.pop(group)
         log.warning("trainer.%s is ignored. Type %s=none, or the names of files", group, group)
+    is_barebones = bool(settings.get("barebones"))
     for switch, kind in SWITCHES.items():
         if is_barebones or settings.get(switch) is False:
-            callbacks[:] = [c for c in callbacks if not isinstance(c, kind)]
-        elif kind is not ProgressBar and not any(isinstance(c, kind) for c in callbacks):
-            settings.setdefault(switch, False)  # no silent default of Lightning's
-    used = list(loggers)
-    if not any(isinstance(logger, Journal) for logger in used):
-        is_first = not used or isinstance(used[0], CSVLogger)  # modules talk to the first one
-        used.insert(0 if is_first else len(used), Journal(cfg.paths.output_dir))
-    logger = False if is_barebones else used
+            callbacks = [callback for callback in callbacks if not isinstance(callback, kind)]
+    if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+        settings["enable_checkpointing"] = False  # no silent default of Lightning's
+    loggers = _build_group(cfg, "logger", Logger)
+    if not any(isinstance(logger, Journal) for logger in loggers):
+        is_first = not loggers or isinstance(loggers[0], CSVLogger)  # modules talk to the first one
+        loggers.insert(0 if is_first else len(loggers), Journal(cfg.paths.output_dir))
+    logger = False if is_barebones else loggers
     return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 
 
-def _use_plain_checkpoints(trainer: Trainer, config: dict[str, Any], claim: Claim | None) -> None:
+def _use_plain_checkpoints(
+    trainer: pl.Trainer, config: dict[str, Any], claim: Claim | None
+) -> None:
     plain = PlainCheckpointIO(config, claim)
     with suppress(NotImplementedError, TypeError):  # strategies that write a format of their own
         current = trainer.strategy.checkpoint_io

@@ -32,13 +32,6 @@ PACKAGES = (
 
 
 @dataclass
-class Trainer:
-    """Arguments of `lightning.pytorch.Trainer`; any other of them can be set as well."""
-
-    max_epochs: int | None = MISSING
-
-
-@dataclass
 class Train:
     """The types of the keys of `train.yaml`; a project has further keys of its own, of any type."""
 
@@ -50,14 +43,12 @@ class Train:
     ckpt_path: str | None = MISSING
     init_from: str | None = MISSING
     paths: dict[str, str] = field(default_factory=dict)
-    trainer: Trainer | None = field(default_factory=Trainer)
 
 
 def register_schema() -> None:
     """Store the schema, for the line `- optional schema@_global_: train` in `train.yaml`."""
     node = OmegaConf.structured(Train)
     OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
-    OmegaConf.set_struct(node.trainer, False)
     ConfigStore.instance().store(group="schema", name="train", node=node)
 
 

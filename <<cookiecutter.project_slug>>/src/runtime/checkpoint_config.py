@@ -114,10 +114,10 @@ def trusted_node(node: Any, key: str) -> Any:
     """
     if isinstance(node, dict):
         if "_target_" in node and not _is_trusted(node["_target_"]):
+            allowed = "no module, optimizer, scheduler or datamodule of torch or this project"
+            advice = f"If you trust it, add to a file of configs/: _target_: {node['_target_']}"
             raise ConfigError(
-                f"{key}._target_ in the checkpoint may not be called: it is no module, optimizer, "
-                "scheduler or datamodule of torch, torchvision, torchmetrics, lightning or this "
-                f"project. If you trust it, add to a file of configs/: _target_: {node['_target_']}"
+                f"{key}._target_ of the checkpoint may not be called: it is {allowed}. {advice}"
             )
         return {name: trusted_node(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):

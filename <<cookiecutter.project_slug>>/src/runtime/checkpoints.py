@@ -103,7 +103,7 @@ def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
         for name, item in value.items():
             plain = to_plain_data(item, changes, f"{key}.{name}".lstrip("."))
             if plain is not LEFT_OUT:
-                kept[_plain_key(name)] = plain
+                kept[name if type(name) in PLAIN else str(name)] = plain
         return kept
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         items = [to_plain_data(item, changes, f"{key}[{i}]") for i, item in enumerate(value)]
@@ -116,11 +116,6 @@ def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
             return to_plain_data(plain, changes, key)
     changes.append(f"{key} is left out ({type(value).__name__} is no plain data)")
     return LEFT_OUT
-
-
-def _plain_key(key: Any) -> Any:
-    plain = to_plain_data(key, [])
-    return str(key) if plain is LEFT_OUT or isinstance(plain, list) else plain
 
 
 def _array_data(array: np.ndarray) -> Any:
@@ -208,7 +203,7 @@ def load_initial_weights(model: nn.Module, path: str | Path) -> None:
         raise ConfigError(f"init_from={path}: none of its weights fits the model: {unused[:3]}")
     model.load_state_dict(fitting, strict=False)
     log.info("init_from: %d of the model's %d weights come from it", len(fitting), len(own))
-    missing = [name for name in own if name not in fitting]
-    for names, what in ((missing, "stay as initialized"), (unused, "in the file are not used")):
-        if names:
-            log.warning("init_from: %d %s: %s", len(names), what, ", ".join(names[:3]))
+    if missing := [name for name in own if name not in fitting]:
+        log.warning("init_from: %d stay as initialized: %s", len(missing), missing[:3])
+    if unused:
+        log.warning("init_from: %d in the file are not used: %s", len(unused), unused[:3])

@@ -24,17 +24,11 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.runtime import check, distributed, overrides, run_folder, signals, sweeps
+from src.runtime import check, distributed, overrides, project, run_folder, signals, sweeps
 from src.runtime.overrides import choice_hint, compose
-from src.runtime.project import (
-    CONFIGS,
-    MAIN_ARGUMENTS,
-    ConfigError,
-    is_sweep_job,
-    prepare_environment,
-)
+from src.runtime.project import ConfigError, is_sweep_job
 
-prepare_environment()
+project.prepare_environment()
 run_folder.register_resolvers()
 sweeps.register_resolvers()
 check.register_schema()
@@ -116,7 +110,7 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
         def main() -> None:
             shows_traceback = os.environ.get(FULL_ERROR) == "1"
             job = Job(function, shows_traceback)
-            run = hydra.main(str(CONFIGS), config_name, **MAIN_ARGUMENTS)(job)
+            run = hydra.main(str(project.CONFIGS), config_name, **project.MAIN_ARGUMENTS)(job)
             script, *argv = sys.argv
             state.job_entered = False
             os.environ[FULL_ERROR] = "1"  # Hydra raises errors instead of printing them

@@ -1,6 +1,5 @@
 """What a run says and records about itself: its environment, its start, and its end."""
 
-import difflib
 import logging
 import os
 import platform
@@ -25,7 +24,7 @@ from src.runtime.checkpoints import fit_compiled_names
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import Journal
 from src.runtime.mlflow_upload import run_page, wait_for_upload
-from src.runtime.project import PROJECT_ROOT, command, is_sweep_job, quoted
+from src.runtime.project import PROJECT_ROOT, command, did_you_mean, is_sweep_job, quoted
 from src.runtime.run_folder import checkpoints_of
 
 log = logging.getLogger(__name__)
@@ -88,11 +87,8 @@ class RunObserver(Callback):
 
 def advice_on_monitor(monitor: str, trainer: Trainer) -> str:
     """Return what to type where nothing is logged under the monitored name."""
-    logged = list(trainer.callback_metrics)
-    close = difflib.get_close_matches(monitor, logged, 1, 0.4) or logged
-    return f"monitor={monitor} is not logged. " + (
-        f"Did you mean monitor={close[0]}?" if close else "Type monitor=null to keep the last epoch"
-    )
+    near = did_you_mean(monitor, trainer.callback_metrics, "monitor={}")
+    return f"monitor={monitor} is not logged.{near or ' Type monitor=null: the last epoch is best'}"
 
 
 def describe_environment() -> dict[str, Any]:

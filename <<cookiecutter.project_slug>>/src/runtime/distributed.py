@@ -4,7 +4,6 @@ Lightning, torchrun and srun each start the same command once a process. Rank 0 
 folder; the others share it and write neither log nor `.hydra`. Imports no torch.
 """
 
-import logging
 import os
 import subprocess
 import sys
@@ -40,20 +39,11 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
         ConfigError: for a sweep under torchrun or srun, where every process would run all of it.
     """
     if is_started_by_launcher() and {"-m", "--multirun"} & set(argv):
-        raise ConfigError(
-            "a sweep cannot run under torchrun or srun: each process would run all of its jobs. "
-            "Start it with python; each job starts its own processes (trainer=ddp)"
-        )
+        why = "each process would run all of its jobs"
+        raise ConfigError(f"a sweep under torchrun or srun: {why}. Start it with python")
     if global_rank() == 0:
         return list(argv)
     return [*argv, "hydra/job_logging=stdout", "hydra.output_subdir=null"]
-
-
-def quiet_other_ranks() -> None:
-    """Let ranks other than 0 print warnings only."""
-    if global_rank() > 0:
-        for handler in logging.getLogger().handlers:
-            handler.setLevel(logging.WARNING)
 
 
 def needs_own_command(cfg: DictConfig) -> bool:

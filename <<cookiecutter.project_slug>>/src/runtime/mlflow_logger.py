@@ -41,7 +41,6 @@ class MLflowLogger(Journal, MLFlowLogger):
             A run that is resumed stays in the store where it was started.
         run_name: name of the run; by default its folder, in a sweep what differs between the jobs.
         tags: names, each of which becomes a tag with the value `true`.
-        log_model: upload the best checkpoint at the end.
         patience: seconds that the end of the run waits if MLflow fails; three times if it is slow.
     """
 
@@ -52,7 +51,6 @@ class MLflowLogger(Journal, MLFlowLogger):
         tracking_uri: str,
         run_name: str | None = None,
         tags: Sequence[str] | None = None,
-        log_model: bool = True,
         patience: float = 15.0,
     ) -> None:
         super().__init__(save_dir)  # Lightning's own would import MLflow
@@ -64,7 +62,6 @@ class MLflowLogger(Journal, MLFlowLogger):
             "key": secrets.token_hex(8),
             "experiment_name": experiment_name,
             "run_name": run_name or default_run_name(self.run_dir),
-            "log_model": log_model,
             "tracking_uri": absolute_uri(tracking_uri),
         }
 

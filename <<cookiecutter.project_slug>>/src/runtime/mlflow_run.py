@@ -62,7 +62,7 @@ class Upload:
             if not is_running:
                 ended = milliseconds(self.record.get("ended"))
                 self.client.set_terminated(self.state["run_id"], status, ended)
-            self._send_files(is_running)
+            self._send_files()
         except Exception as error:  # any: the store, its driver, the network, the disk
             self.about = {}  # look for the store and the run again
             self._save(error=short_reason(error))
@@ -157,15 +157,12 @@ class Upload:
             names[name] = fixed
         return names[name]
 
-    def _send_files(self, is_running: bool) -> None:
-        """Send the configuration, pictures, artifacts and best checkpoint, each when it changes.
+    def _send_files(self) -> None:
+        """Send the configuration, pictures and artifacts, each when it changes.
 
         So a file that was half written is sent again.
         """
-        patterns = ["config.yaml", "images/*.png", "artifacts/**/*"]
-        best = self.record.get("best_checkpoint")
-        if best and not is_running and self.about["log_model"]:
-            patterns.append(best)
+        patterns = ("config.yaml", "images/*.png", "artifacts/**/*")
         for path in chain.from_iterable(map(self.run_dir.glob, patterns)):
             name = path.relative_to(self.run_dir).as_posix()
             changed = path.stat().st_mtime

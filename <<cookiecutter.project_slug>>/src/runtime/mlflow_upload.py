@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, Upload, is_delivered
+from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered
 from src.runtime.project import PROJECT_ROOT, command, read_json
 from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
@@ -130,11 +130,8 @@ def describe_upload(path: str | Path) -> str:
     if all(map(is_delivered, run_dirs)):
         line += "everything that was logged"
     else:
-        sizes = [file.stat().st_size for run in run_dirs if (file := run / METRICS).exists()]
-        share = sum(state.get("offset", 0) for state in states) / max(sum(sizes), 1)
         reason = next((f" ({state['error']})" for state in states if state.get("error")), "")
-        rest = command("src/sync.py", str(path))
-        line += f"{share:.0%} of the metrics so far{reason}. To send the rest: {rest}"
+        line += f"not everything yet{reason}. To send the rest: {command('src/sync.py', str(path))}"
     for key, title in (("rejected", "It refused"), ("names", "Renamed")):
         pairs = [(k, v) for state in states for k, v in state.get(key, {}).items() if k != v]
         if pairs:

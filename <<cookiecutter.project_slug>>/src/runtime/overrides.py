@@ -200,10 +200,8 @@ def _newest_unfinished(argv: Sequence[str]) -> Path:
     for run_dir, record in runs_newest_first(cfg.paths.log_dir):
         if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
             return run_dir
-    raise ConfigError(
-        f"ckpt_path=last: no run of the task {cfg.task_name} in {cfg.paths.log_dir} is unfinished. "
-        "To continue another one, give its folder: ckpt_path=FOLDER"
-    )
+    unfinished = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"
+    raise ConfigError(f"ckpt_path=last: {unfinished}. Give a run folder: ckpt_path=FOLDER")
 
 
 def _typed_value(argv: Sequence[str], key: str) -> str:

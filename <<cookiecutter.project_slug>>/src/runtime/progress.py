@@ -57,7 +57,7 @@ class ProgressBar(RichProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch that has ended."""
         ended = trainer.current_epoch  # the number of epochs, which count from 0
-        if ended == self._epochs_logged:
+        if ended == self._epochs_logged or not trainer.is_global_zero:
             return
         values = trainer.callback_metrics
         names = [name for name in values if name.rpartition("_")[0] not in values]  # no `loss_step`

@@ -131,16 +131,6 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO]:
         raise
 
 
-def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Replace the content of a file, as `atomic_file` does.
-
-    Raises:
-        OSError: if it cannot be written; the old content is then still there.
-    """
-    with atomic_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
 def read_json(path: str | Path) -> dict[str, Any]:
     """Return the object in a JSON file; an empty one if the file is missing or damaged."""
     try:
@@ -156,4 +146,5 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    write_atomically(path, json.dumps(content, indent=2, default=str) + "\n")
+    with atomic_file(path) as file:
+        file.write(json.dumps(content, indent=2, default=str).encode())

@@ -113,9 +113,7 @@ def print_runs(runs: list[Run], metric: str, mode: str, top: int | None) -> list
 
 def describe_differences(runs: list[Run]) -> list[str]:
     """Return for each run the overrides that tell it apart: `model/net=cnn data.size=3`."""
-    shared = set(runs[0].overrides)
-    for run in runs:
-        shared.intersection_update(run.overrides)
+    shared = set.intersection(*(set(run.overrides) for run in runs))
     texts = []
     for run in runs:
         own = [override for override in run.overrides if override not in shared]

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import platform
 import shlex
 import subprocess
 import warnings
@@ -21,7 +20,7 @@ from src.runtime import describe, distributed, signals
 from src.runtime.build import Objects, build, plain_config
 from src.runtime.describe import warn_on_failure
 from src.runtime.overrides import is_folder_to_continue
-from src.runtime.project import ConfigError, as_typed, write_atomically
+from src.runtime.project import ConfigError, as_typed
 from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,7 @@ class Run:
         config = plain_config(self.cfg)
         if self.claim:
             with warn_on_failure("write config.yaml"):
-                text = OmegaConf.to_yaml(OmegaConf.create(config))
-                write_atomically(self.dir / "config.yaml", text)
+                OmegaConf.save(OmegaConf.create(config), self.dir / "config.yaml")
         for logger in self.objects["trainer"].loggers:
             with warn_on_failure("log the configuration"):
                 logger.log_hyperparams(config)
@@ -82,7 +80,6 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         signals.Interrupted: on Ctrl-C, SIGTERM or SIGUSR1.
     """
     _quiet_libraries()
-    distributed.quiet_other_ranks()
     run = Run(_with_own_folder(cfg))
     if distributed.global_rank() == 0:
         run.claim = _claim(run)
@@ -91,7 +88,7 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         yield run
         status = "finished"
     except (signals.Interrupted, SIGTERMException, KeyboardInterrupt) as reason:
-        status, error = "killed", str(reason) or type(reason).__name__
+        status, error = "killed", signals.state.received or type(reason).__name__
         raise
     except BaseException as reason:
         error = f"{type(reason).__name__}: {reason}".splitlines()[0]
@@ -144,8 +141,7 @@ def _claim(run: Run) -> Claim:
         more = f"Type ckpt_path={shlex.quote(str(run.dir))} and a larger trainer.max_epochs"
         raise ConfigError(f"{run.dir} holds a finished run. {more}, or choose another folder")
     claim = Claim.acquire(run.dir)
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    overrides = as_typed(hydra.overrides.task) if hydra else []
+    overrides = as_typed(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     content = {
         "started": now(),
         "metrics": {},
@@ -155,10 +151,7 @@ def _claim(run: Run) -> Claim:
         "task": run.cfg.task_name,
         "ended": None,
         "resumed": former.get("resumed", -1) + 1,
-        "pid": os.getpid(),
-        "host": platform.node(),
         "overrides": [o for o in overrides if not (is_continued and o.startswith("ckpt_path="))],
-        "experiment": hydra.runtime.choices.get("experiment") if hydra else None,
         "monitor": run.cfg.get("monitor"),
         "mode": run.cfg.get("mode"),
         "error": None,

@@ -27,8 +27,6 @@ from omegaconf import OmegaConf
 
 from src.runtime.project import ConfigError, read_json, register_resolver, write_json
 
-Record = dict[str, Any]  # the content of a JSON file
-
 RECORD = "run.json"
 JOB = "job.json"  # in the folder of a sweep's job: the overrides that it belongs to
 CLAIM = ".claim"
@@ -50,7 +48,7 @@ class Claim:
         owner: its content.
     """
 
-    def __init__(self, path: Path, owner: Record) -> None:
+    def __init__(self, path: Path, owner: dict[str, Any]) -> None:
         self.path, self.owner = path, owner
         self.number = int(path.suffix[1:])
         self._ended = threading.Event()
@@ -93,12 +91,12 @@ class Claim:
                 os.utime(self.path)
 
 
-def active_owner(folder: str | Path, name: str = CLAIM) -> Record | None:
+def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None:
     """Return host, pid and seconds since the last heartbeat of a folder's live owner, or None."""
     number = _newest_claim(Path(folder), name)
     path = Path(folder, f"{name}.{number}")
     # The file is empty for an instant before its creator has written to it.
-    owner: Record = {"host": "unknown", "pid": "?"} | read_json(path)
+    owner: dict[str, Any] = {"host": "unknown", "pid": "?"} | read_json(path)
     if number == 0 or "released" in owner:
         return None
     owner["seconds"] = round(_age(path))
@@ -117,7 +115,7 @@ def refuse_if_active(folder: str | Path, name: str = CLAIM) -> None:
         raise RunIsActive(f"{folder} is in use: {who}, last seen {owner['seconds']} seconds ago")
 
 
-def read_run(run_dir: str | Path) -> Record | None:
+def read_run(run_dir: str | Path) -> dict[str, Any] | None:
     """Return the record of a run, or None if the folder holds none.
 
     A run whose process disappeared is returned as `killed`.
@@ -138,7 +136,7 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def runs_below(folder: Path) -> Iterator[tuple[Path, Record]]:
+def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield folder and record of each run below a folder, also of jobs without a record yet."""
     for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(PermissionError):  # of another user
@@ -148,7 +146,7 @@ def runs_below(folder: Path) -> Iterator[tuple[Path, Record]]:
                 yield from runs_below(path)
 
 
-def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, Record]]:
+def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return folder and record of each run, the one that started last first."""
     folders = Path(log_dir).glob("*/*runs")  # runs and multiruns of each task
     found = [run for folder in folders for run in runs_below(folder)]

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -24,9 +24,6 @@ from omegaconf import DictConfig
 from src.runtime.project import ConfigError, command, instantiate
 from src.runtime.run_folder import Claim, RunIsActive, active_owner
 from src.runtime.sweeps import comparable, optimized_metrics
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningModule, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +189,7 @@ def draw(trial: Any, override: Override) -> str:
     return f"{key}={value}"
 
 
-def pruning_callback(monitor: Any) -> "Callback":
+def pruning_callback(monitor: str) -> Any:
     """Return the callback that reports a metric to Optuna and ends a trial that it gives up.
 
     It does nothing outside of a search, with several metrics, and in a trial that is resumed or
@@ -202,7 +199,7 @@ def pruning_callback(monitor: Any) -> "Callback":
 
     trial, steps = current_trial, count()
 
-    def report(trainer: "Trainer", pl_module: "LightningModule") -> None:
+    def report(trainer: Any, pl_module: Any) -> None:
         nonlocal trial
         if trial is None or trainer.sanity_checking:
             return

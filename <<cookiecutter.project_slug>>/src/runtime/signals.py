@@ -18,11 +18,6 @@ class Interrupted(SystemExit):
 
     def __init__(self, name: str) -> None:
         super().__init__(EXIT_CODES[name])
-        self.name = name
-
-    def __str__(self) -> str:
-        """Return the signal's name."""
-        return self.name
 
 
 class SignalState:

@@ -19,16 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from src.runtime import report
+from src.runtime import project, report
 from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import (
-    ConfigError,
-    as_typed,
-    is_sweep_job,
-    read_json,
-    register_resolver,
-    write_json,
-)
+from src.runtime.project import ConfigError, as_typed, read_json, write_json
 from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, runs_below
 
 log = logging.getLogger(__name__)
@@ -41,7 +34,7 @@ claims: dict[str, Claim] = {}  # of the folders of sweeps that run in this proce
 
 def register_resolvers() -> None:
     """Register `${job_dir:SWEEP_DIR,NUMBER,OVERRIDES}`, the value of `hydra.sweep.subdir`."""
-    register_resolver("job_dir", assign_job_dir, replace=True)
+    project.register_resolver("job_dir", assign_job_dir, replace=True)
 
 
 def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
@@ -90,13 +83,12 @@ def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
     Raises:
         ConfigError: if the metric to optimize was not recorded then.
     """
-    if not is_sweep_job():
+    if not project.is_sweep_job():
         return False, None
     hydra = HydraConfig.get()
     record = read_run(hydra.runtime.output_dir) or {}
-    if record.get("status") != "finished":
-        return False, None
-    if comparable(record["overrides"]) != comparable(hydra.overrides.task):
+    is_same = comparable(record.get("overrides", [])) == comparable(hydra.overrides.task)
+    if not is_same or record.get("status") != "finished":
         return False, None
     log.info("Job %s has finished before: its stored result is used", hydra.job.num)
     return True, optimized_value(cfg, record["metrics"])
