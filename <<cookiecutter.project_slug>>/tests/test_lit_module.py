@@ -22,7 +22,8 @@ CLIPS: list[dict[str, Any]] = [
 
 def batches(bad_batch: int | None = None) -> DataLoader[Any]:
     """Return six batches of random inputs `(4, 3)` and targets `(4, 1)`."""
-    inputs = torch.randn(24, 3, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(24, 3, generator=generator)
     targets = inputs.sum(dim=1, keepdim=True)
     if bad_batch is not None:
         inputs[4 * bad_batch] = float("nan")
@@ -31,9 +32,11 @@ def batches(bad_batch: int | None = None) -> DataLoader[Any]:
 
 def linear_model(composed: Compose, *overrides: str) -> LitModule:
     """Return a linear model with optimizer and scheduler of the configuration."""
-    node = composed(*overrides).model
-    parts = {name: instantiate(node[name]) for name in ("optimizer", "scheduler")}
-    return LitModule(nn.Linear(3, 1), nn.MSELoss(), None, **parts, lr_interval=node.lr_interval)
+    settings = composed(*overrides).model
+    optimizer = instantiate(settings.optimizer)
+    scheduler = instantiate(settings.scheduler)
+    net = nn.Linear(3, 1)
+    return LitModule(net, nn.MSELoss(), None, optimizer, scheduler, settings.lr_interval)
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=["no clip", "norm", "value"])
@@ -71,11 +74,10 @@ def test_a_run_without_validation_trains_with_plateau(composed: Compose) -> None
 def test_a_loss_that_is_not_finite_warns_once_or_stops(
     composed: Compose, caplog: pytest.LogCaptureFixture
 ) -> None:
+    trainer = quiet_trainer(callbacks=[FiniteLoss()], log_every_n_steps=2, max_epochs=2)
     with caplog.at_level(logging.WARNING):
-        quiet_trainer(callbacks=[FiniteLoss()], log_every_n_steps=2, max_epochs=2).fit(
-            linear_model(composed), batches(bad_batch=3)
-        )
-    (message,) = [r.getMessage() for r in caplog.records if "NaN" in r.getMessage()]
+        trainer.fit(linear_model(composed), batches(bad_batch=3))
+    (message,) = [message for message in caplog.messages if "NaN" in message]
     assert "steps 2 to 4" in message
     trainer = quiet_trainer(callbacks=[FiniteLoss(stop=True)], log_every_n_steps=2)
     with pytest.raises(ValueError, match=r"steps 2 to 4.*model\.optimizer\.lr"):

@@ -33,7 +33,8 @@ os.chdir(PROJECT)
 
 from omegaconf import DictConfig  # noqa: E402
 
-from src.runtime import command_line, overrides  # noqa: E402
+from src.runtime import overrides  # noqa: E402
+from src.runtime import project as project_module  # noqa: E402
 from src.runtime.command_line import compose  # noqa: E402
 
 HYDRA_VERBS = ("train", "eval", "predict", "export", "report")
@@ -102,7 +103,7 @@ def configs(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """Return a copy of `configs/` that takes the place of the project's, to add files to."""
     copy = tmp_path / "configs"
     shutil.copytree(project / "configs", copy)
-    for module in (overrides, command_line):
+    for module in (overrides, project_module):
         monkeypatch.setattr(module, "CONFIGS", copy)
     overrides.choices_by_group.cache_clear()
     yield copy

@@ -75,6 +75,7 @@ CASES: dict[str, Case] = {
         "BuiltInSetup", "SetupData", data_keys={"data_dir": "${paths.data_dir}"}
     ),
     "compiled": case("Compiled", "PlainData", *MONITOR),
+    "compiled in setup": case("CompiledInSetup"),
     "nested modules": case("Nested", "PlainData", *MONITOR),
     "tied and parametrized weights": case("Tied"),
     # arguments and hyperparameters

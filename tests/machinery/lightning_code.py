@@ -194,6 +194,12 @@ class Compiled(Classifier):
         self.net = torch.compile(self.net, backend="eager")
 
 
+class CompiledInSetup(Classifier):
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.net = torch.compile(self.net, backend="eager")
+
+
 class Nested(Classifier):
     """LightningModules inside."""
 

@@ -123,15 +123,6 @@ def test_the_error_of_an_import_is_shown_as_it_is(
     assert found.endswith("write: import lightning.pytorch as pl")
 
 
-def test_modules_of_the_other_lightning_are_explained() -> None:
-    kind = type("Net", (), {"__module__": "pytorch_lightning.core"})
-    text = check.explain_wrong_base(kind(), object)
-    assert text == (
-        "pytorch_lightning.core.Net is no object of lightning.pytorch "
-        "(import lightning.pytorch as pl)"
-    )
-
-
 def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     cfg = OmegaConf.create({"logger": {"wandb": {"_target_": "src.runtime.loggers.WandbLogger"}}})
@@ -142,7 +133,6 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("cfg", "expected"),
     [
-        ({"logger": "tb"}, "logger=tb is no node"),
         ({"callbacks": {"a": "text"}}, "callbacks.a has no _target_"),
         ({"callbacks": {"a": {"patience": 3}}}, "callbacks.a has no _target_"),
         ({"input": "???"}, "input has no value (???). Type input=VALUE"),

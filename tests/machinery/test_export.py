@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.runtime import export
+from src.runtime import inference
 from src.runtime.inference import example_inputs, export_to_file
 from src.runtime.project import ConfigError
 
@@ -169,7 +169,7 @@ def test_a_wrong_export_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"choose onnx, torch_export, mlflow"):
         run_export(tmp_path, Model(), format="tflite")
-    monkeypatch.setattr(export, "find_spec", lambda package: None)
+    monkeypatch.setattr(inference, "find_spec", lambda package: None)
     with pytest.raises(ConfigError, match=r"needs onnxruntime"):
         run_export(tmp_path, Model(), format="onnx")
 

@@ -21,10 +21,10 @@ from src.runtime.loggers import (
     ReportsFailure,
     TensorBoardLogger,
     WandbLogger,
-    tracker_commands,
 )
 from src.runtime.mlflow_logger import MLflowLogger
 from src.runtime.mlflow_run import METRICS, STATE
+from src.runtime.mlflow_upload import run_page
 from src.runtime.project import read_json
 
 
@@ -203,17 +203,12 @@ def test_wandb_without_an_account_costs_nothing_else(
     assert caplog.text.count("WandbLogger is disabled") == 1
 
 
-def test_commands_that_open_trackers_can_be_pasted(tmp_path: Path) -> None:
-    run_dir = tmp_path / "my 50% [v2]"
-    board = TensorBoardLogger(str(run_dir), name="tensorboard", version="")
-    mlflow = MLflowLogger(run_dir, "some", f"sqlite:///{tmp_path}/mlflow.db")
-    commands = tracker_commands([mlflow, board, Journal(run_dir)], run_dir)
-    assert commands[0].endswith(f"python src/ui.py '{run_dir}'")
-    assert commands[1].endswith(f"python -m tensorboard.main --logdir '{run_dir}/tensorboard/'")
-    assert len(commands) == 2
+def test_the_page_of_a_run_on_a_server(tmp_path: Path) -> None:
+    assert run_page(tmp_path) is None
     state = {"uri": "http://host:5000", "experiment_id": "1", "run_id": "abc"}
-    (run_dir / STATE).write_text(json.dumps(state))
-    (page,) = tracker_commands([mlflow], run_dir)
+    (tmp_path / STATE).write_text(json.dumps(state))
+    page = run_page(tmp_path)
+    assert page
     assert page.startswith("http://host:5000/#/experiments/1/runs/abc/")
     assert "workflowType=machine_learning" in page
 

@@ -45,14 +45,12 @@ def test_a_run_arrives_whole_and_is_delivered_once(make_run: MakeRun, uri: str) 
     Image.new("RGB", (4, 4)).save(run.dir / "images" / "val_matrix_step_12.png")
     (run.dir / "artifacts" / "notes").mkdir(parents=True)
     (run.dir / "artifacts" / "notes" / "a.txt").write_text("a")
-    (run.dir / "checkpoints").mkdir()
-    (run.dir / "checkpoints" / "epoch_001.ckpt").write_bytes(b"weights")
     run.log_steps(range(1200))
     assert not Upload(run.dir).send()
     assert stored_run(uri, run.dir).info.status == "RUNNING"
     assert not is_delivered(run.dir)
     run.log_steps(range(1200, 1300))
-    run.end(best_checkpoint="checkpoints/epoch_001.ckpt")
+    run.end()
     assert Upload(run.dir).send()
     assert is_delivered(run.dir)
     stored = stored_run(uri, run.dir)
@@ -62,8 +60,8 @@ def test_a_run_arrives_whole_and_is_delivered_once(make_run: MakeRun, uri: str) 
     assert stored.data.tags["dev"] == "true"
     assert stored.data.tags["mlflow.source.git.commit"] == "abc"
     assert stored_history(uri, run.dir) == run.history()
-    files = ["checkpoints/epoch_001.ckpt", "config.yaml", "images/val_matrix_step_12.png"]
-    assert sorted(stored_files(uri, run.dir)) == [*files, "notes/a.txt"]
+    files = ["config.yaml", "images/val_matrix_step_12.png", "notes/a.txt"]
+    assert sorted(stored_files(uri, run.dir)) == files
     assert "has everything that was logged" in mlflow_upload.describe_upload(run.dir)
 
 
@@ -303,7 +301,6 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
 ) -> None:
     monkeypatch.setattr(mlflow_upload, "IDLE_ROUNDS", 10)
     monkeypatch.setattr(mlflow_upload, "POLL_SECONDS", 0.1)
-    started = len(mlflow_upload._started)
     first = make_run("train/runs/first")
     first.log_steps(range(10))
     log_dir = tmp_path / "logs"
@@ -311,7 +308,9 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
     following.start()
     time.sleep(0.5)
     second = make_run("train/runs/second")
-    mlflow_upload.request_upload(second.dir)  # starts no second process
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow_upload, "subprocess", None)  # starting a second process would fail
+        mlflow_upload.request_upload(second.dir)
     for run in (first, second):
         run.log_steps(range(10, 20))
         run.end()
@@ -319,7 +318,6 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
     assert "has everything" in mlflow_upload.wait_for_upload(log_dir)
     following.join(30)
     assert not following.is_alive()
-    assert len(mlflow_upload._started) == started
     for run in (first, second):
         assert stored_history(uri, run.dir) == run.history()
 
@@ -343,7 +341,6 @@ def test_sync_moves_runs_to_another_store(
 def test_a_store_that_is_no_database_is_told(
     make_run: MakeRun, tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "logs").mkdir()
     (tmp_path / "broken.db").write_text("not a database " * 100)
     run = make_run(tracking_uri=f"sqlite:///{tmp_path}/broken.db")
     run.log(1, {"loss": 1.0})

@@ -138,14 +138,11 @@ def test_arguments_of_the_trainer_take_effect_or_are_reported(
     assert "trainer.logger is ignored. Type logger=none" in caplog.text
     assert "trainer.callbacks is ignored. Type callbacks=none" in caplog.text
 
-    off = [
-        "trainer.enable_model_summary=false",
-        "+callbacks.s._target_=lightning.pytorch.callbacks.ModelSummary",
-    ]
-    _, objects = train(composed("own loaders", tmp_path / "b", ONE_EPOCH, "+" + off[0], off[1]))
-    assert not any(isinstance(c, ModelSummary) for c in objects["trainer"].callbacks)
-    _, objects = train(composed("own loaders", tmp_path / "c", ONE_EPOCH, off[1]))
-    assert any(isinstance(c, ModelSummary) for c in objects["trainer"].callbacks)
+    for typed, is_there in (("true", True), ("false", False)):
+        summary = f"trainer.enable_model_summary={typed}"
+        _, objects = train(composed("own loaders", tmp_path / typed, ONE_EPOCH, summary))
+        found = [c for c in objects["trainer"].callbacks if isinstance(c, ModelSummary)]
+        assert bool(found) == is_there
 
 
 @pytest.mark.parametrize("logger", ["csv", "none", "mlflow"])

@@ -165,7 +165,7 @@ def test_mistakes(tmp_path: Path) -> None:
         predict(tmp_path, "")
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
         predict(tmp_path, "1\n", output="predictions.xlsx")
-    with pytest.raises(ConfigError, match=r"\[2\] numbers for an input.* 3 class_names"):
+    with pytest.raises(ConfigError, match=r"outputs \[1, 2\] are no logit for each class_name"):
         predict(tmp_path, "1\n", class_names=("a", "b", "c"))
     with pytest.raises(MisconfigurationException, match="predict_dataloader"):
         predict_to_file(run_config(tmp_path, data=None, model={"_target_": f"{__name__}.Model"}))

@@ -15,8 +15,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.runtime import progress
-from src.runtime.progress import ProgressBar
+from src.runtime import describe
+from src.runtime.describe import ProgressBar
 from src.runtime.project import PROJECT_ROOT
 
 SMALL: dict[str, Any] = {
@@ -55,10 +55,10 @@ def lines_of(
     caplog: pytest.LogCaptureFixture, with_validation: bool = True, **kw: Any
 ) -> list[str]:
     """Return the lines about epochs that a training logs."""
-    caplog.set_level(logging.INFO, logger=progress.__name__)
+    caplog.set_level(logging.INFO, logger=describe.__name__)
     trainer = Trainer(callbacks=[ProgressBar()], **SMALL | kw)
     trainer.fit(Module(), loader(), loader() if with_validation else None)
-    return [record.getMessage() for record in caplog.records if record.name == progress.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == describe.__name__]
 
 
 def test_a_line_for_each_epoch_with_the_metrics_of_all_hooks(
@@ -98,11 +98,11 @@ def test_an_interrupted_epoch_has_no_line(caplog: pytest.LogCaptureFixture) -> N
             if self.current_epoch == 1:
                 raise ValueError("broken")
 
-    caplog.set_level(logging.INFO, logger=progress.__name__)
+    caplog.set_level(logging.INFO, logger=describe.__name__)
     trainer = Trainer(callbacks=[ProgressBar()], max_epochs=3, **SMALL)
     with pytest.raises(ValueError, match="broken"):
         trainer.fit(Failing(), loader())
-    assert len([r for r in caplog.records if r.name == progress.__name__]) == 1
+    assert len([r for r in caplog.records if r.name == describe.__name__]) == 1
 
 
 def test_a_resumed_epoch_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,10 +112,10 @@ def test_a_resumed_epoch_has_a_line(tmp_path: Path, caplog: pytest.LogCaptureFix
                 self.trainer.save_checkpoint(tmp_path / "within.ckpt")
 
     Trainer(max_epochs=1, **SMALL).fit(Saving(), loader())
-    caplog.set_level(logging.INFO, logger=progress.__name__)
+    caplog.set_level(logging.INFO, logger=describe.__name__)
     trainer = Trainer(callbacks=[ProgressBar()], max_epochs=2, **SMALL)
     trainer.fit(Module(), loader(), ckpt_path=tmp_path / "within.ckpt")
-    lines = [r.getMessage()[:9] for r in caplog.records if r.name == progress.__name__]
+    lines = [r.getMessage()[:9] for r in caplog.records if r.name == describe.__name__]
     assert lines == ["epoch 0/1", "epoch 1/1"]
 
 
@@ -131,7 +131,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 sys.path[:0] = [{folder!r}, {project!r}]
 import test_progress
-from src.runtime.progress import ProgressBar
+from src.runtime.describe import ProgressBar
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="[%(message)s]", force=True)
 

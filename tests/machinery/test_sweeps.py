@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import toy_sweep
 
-from src.runtime import sweeps
+from src.runtime import run_folder, sweeps
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive, now, read_run
 
@@ -222,3 +222,12 @@ def test_a_single_run_asks_nothing_of_the_callback(
     toy_sweep.main("x=1", f"paths.log_dir={toy.log_dir}", f"hydra.run.dir={toy.log_dir}/run")
     assert not [str(warning.message) for warning in recwarn if "allback" in str(warning.message)]
     assert now()[:4] == (read_run(toy.log_dir / "run") or {})["started"][:4]
+
+
+def test_a_sweep_that_runs_on_another_host_is_refused(toy: Toy) -> None:
+    toy.folder.mkdir(parents=True)
+    owner = {"host": "node17", "pid": 1234, "process_start": 1.0}
+    write_json(toy.folder / ".sweep.1", owner)
+    with pytest.raises(SystemExit, match=r"process 1234 on node17, last seen \d seconds ago"):
+        toy.run("x=1")
+    assert toy.ran() == []

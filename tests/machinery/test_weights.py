@@ -71,8 +71,20 @@ def test_a_new_head_stays_and_is_reported(tmp_path: Path, caplog: pytest.LogCapt
     load_initial_weights(model, str(tmp_path / "net.pt"))
     assert torch.equal(model.net[2].weight, head)
     assert "7 of the model's 9 weights" in caplog.text
-    assert re.search(r"2 stay as initialized: net\.2\.weight", caplog.text)
-    assert re.search(r"3 in the file are not used: net\.2\.weight, .*ema", caplog.text)
+    assert re.search(r"2 stay as initialized: \['net\.2\.weight'", caplog.text)
+    assert re.search(r"3 in the file are not used: \['net\.2\.weight', .*ema", caplog.text)
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    state = make_net().state_dict()
+    safetensors.save_file(state, tmp_path / "net.safetensors")
+    model = Module()
+    load_initial_weights(model, tmp_path / "net.safetensors")
+    assert torch.equal(model.net[0].weight, state["0.weight"])
+    (tmp_path / "bad.safetensors").write_text("no such thing")
+    with pytest.raises(ConfigError, match=r"bad\.safetensors is damaged"):
+        load_initial_weights(model, tmp_path / "bad.safetensors")
 
 
 def test_what_cannot_be_used_is_an_error(tmp_path: Path) -> None:

@@ -51,22 +51,28 @@ class LitModule(LightningModule):
         self.net = net
         self.loss = loss
         # One per stage: a validation within an epoch must not reset the metrics of training.
-        self.train_loss, self.val_loss, self.test_loss = (
-            MeanMetric(nan_strategy="disable") for _ in range(3)
-        )
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.test_loss = MeanMetric(nan_strategy="disable")
         metrics = metrics or MetricCollection({})
-        self.train_metrics, self.val_metrics, self.test_metrics = (
-            metrics.clone(f"{stage}/") for stage in ("train", "val", "test")
-        )
+        self.train_metrics = metrics.clone("train/")
+        self.val_metrics = metrics.clone("val/")
+        self.test_metrics = metrics.clone("test/")
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.lr_config = {"interval": lr_interval, "frequency": lr_frequency, "monitor": lr_monitor}
-        self.lr_config["strict"] = False  # a run without validation has no val/loss to monitor
+        self.lr_config = {
+            "interval": lr_interval,
+            "frequency": lr_frequency,
+            "monitor": lr_monitor,
+            "strict": False,  # a run without validation has no val/loss to monitor
+        }
         self.compile_net = compile
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the predictions of the net for the inputs of a batch."""
-        return self.net(**inputs) if isinstance(inputs, Mapping) else self.net(inputs)
+        if isinstance(inputs, Mapping):
+            return self.net(**inputs)
+        return self.net(inputs)
 
     def shared_step(self, batch: Batch, stage: Stage) -> Tensor:
         """Return the mean loss `()` of a batch and update the metrics of the stage."""
@@ -74,8 +80,11 @@ class LitModule(LightningModule):
         predictions = self(inputs)
         loss = self.loss(predictions, targets)
         # Once per sample, because MeanMetric ignores weights if nan_strategy is "disable".
-        getattr(self, f"{stage}_loss").update(loss.detach().expand(len(targets)))
-        getattr(self, f"{stage}_metrics").update(predictions.detach(), targets)
+        losses = loss.detach().expand(len(targets))
+        mean_loss = getattr(self, f"{stage}_loss")
+        mean_loss.update(losses)
+        metrics = getattr(self, f"{stage}_metrics")
+        metrics.update(predictions.detach(), targets)
         return loss
 
     def log_epoch(self, stage: Stage) -> None:
@@ -83,8 +92,10 @@ class LitModule(LightningModule):
 
         Once per epoch, because `self.log` takes as long as a training step of a small net.
         """
-        self.log(f"{stage}/loss", getattr(self, f"{stage}_loss"), prog_bar=True)
-        self.log_dict(getattr(self, f"{stage}_metrics"), prog_bar=True)
+        mean_loss = getattr(self, f"{stage}_loss")
+        metrics = getattr(self, f"{stage}_metrics")
+        self.log(f"{stage}/loss", mean_loss, prog_bar=True)
+        self.log_dict(metrics, prog_bar=True)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
@@ -102,7 +113,8 @@ class LitModule(LightningModule):
         """Log the loss of the steps at which loggers write."""
         every = self.trainer.log_every_n_steps
         if every and self.global_step % every == 0:
-            self.log("train/loss_step", cast(dict[str, Tensor], outputs)["loss"])
+            results = cast(dict[str, Tensor], outputs)
+            self.log("train/loss_step", results["loss"])
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the training set, averaged over the epoch."""
@@ -118,28 +130,44 @@ class LitModule(LightningModule):
 
     def configure_model(self) -> None:
         """Compile the net in place, which keeps the names in its checkpoints."""
-        settings, self.compile_net = self.compile_net, False  # called again before the test
-        if settings:
-            keywords = settings if isinstance(settings, Mapping) else {}
-            self.net.compile(**({"mode": settings} if isinstance(settings, str) else keywords))
+        settings = self.compile_net
+        self.compile_net = False  # called again before the test
+        if not settings:
+            return
+        if isinstance(settings, str):
+            self.net.compile(mode=settings)
+        elif isinstance(settings, Mapping):
+            self.net.compile(**settings)
+        else:
+            self.net.compile()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and the scheduler."""
         optimizer = self.optimizer(self.parameters(), **self.fused_override())
         if self.scheduler is None:
             return optimizer
+        scheduler = self.scheduler(optimizer, **self.step_counts())
+        lr_config = {"scheduler": scheduler, **self.lr_config}
+        return {"optimizer": optimizer, "lr_scheduler": lr_config}
+
+    def step_counts(self) -> dict[str, int | float]:
+        """Return the number of optimizer steps of the run, for the arguments given as None."""
         keywords = getattr(self.scheduler, "keywords", {})
-        counts = [name for name in STEP_COUNTS if keywords.get(name, 0) is None]
-        steps = {name: self.trainer.estimated_stepping_batches for name in counts}
-        scheduler = self.scheduler(optimizer, **steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.lr_config}}
+        missing = [name for name in STEP_COUNTS if keywords.get(name, 0) is None]
+        return {name: self.trainer.estimated_stepping_batches for name in missing}
 
     def fused_override(self) -> dict[str, bool]:
         """Return `fused=False` where an optimizer that asks for fused kernels cannot have them.
 
         Lightning refuses to clip gradients of a fused optimizer under mixed precision.
         """
-        fused = getattr(self.optimizer, "keywords", {}).get("fused")
-        clips_mixed = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        keywords = getattr(self.optimizer, "keywords", {})
+        if not keywords.get("fused"):
+            return {}
         devices = {parameter.device.type for parameter in self.parameters()}
-        return {"fused": False} if fused and (clips_mixed or devices - FUSED_DEVICES) else {}
+        lacks_kernels = not devices.issubset(FUSED_DEVICES)
+        is_mixed = "mixed" in str(self.trainer.precision)
+        clips_mixed = is_mixed and self.trainer.gradient_clip_val
+        if lacks_kernels or clips_mixed:
+            return {"fused": False}
+        return {}

@@ -104,7 +104,9 @@ def _build_group(cfg: DictConfig, group: str, base: type) -> list[Any]:
 
     What is left out: a node that was set to null, and settings of a logger that was not chosen.
     """
-    nodes = cfg.get(group) or {}
+    nodes = cfg.get(group)
+    if not nodes:
+        return []
     if not OmegaConf.is_dict(nodes):
         raise ConfigError(f"{group}={nodes} is no node. Type {group}=NAME, as --help lists them")
     built = []

@@ -32,6 +32,13 @@ PACKAGES = (
 
 
 @dataclass
+class Trainer:
+    """Arguments of `lightning.pytorch.Trainer`; any other of them can be set as well."""
+
+    max_epochs: int | None = MISSING
+
+
+@dataclass
 class Train:
     """The types of the keys of `train.yaml`; a project has further keys of its own, of any type."""
 
@@ -43,12 +50,14 @@ class Train:
     ckpt_path: str | None = MISSING
     init_from: str | None = MISSING
     paths: dict[str, str] = field(default_factory=dict)
+    trainer: Trainer | None = field(default_factory=Trainer)
 
 
 def register_schema() -> None:
     """Store the schema, for the line `- optional schema@_global_: train` in `train.yaml`."""
     node = OmegaConf.structured(Train)
     OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
+    OmegaConf.set_struct(node.trainer, False)
     ConfigStore.instance().store(group="schema", name="train", node=node)
 
 
@@ -61,6 +70,8 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
     for key in cfg:
         if OmegaConf.is_missing(cfg, key):
             yield f"{key} has no value (???). Type {key}=VALUE"
+    if cfg.get("mode") not in (None, "min", "max"):
+        yield f"mode={cfg.mode} is unknown. Type mode=min (a loss) or mode=max (an accuracy)"
     for key in ("ckpt_path", "init_from"):
         value = cfg.get(key)
         if value not in (None, "last", "best", "hpc") and ":" not in value:

@@ -166,11 +166,10 @@ def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any)
 
     To be used with `register_load_state_dict_pre_hook`.
     """
-    names = [name for name, _ in module.named_parameters()]
-    if any(COMPILED in name for name in [*names, *weights]):
-        own = {name.replace(COMPILED, ""): name for name in module.state_dict()}
-        for name in list(weights):
-            weights[own.get(name.replace(COMPILED, ""), name)] = weights.pop(name)
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    own = {name.replace(COMPILED, ""): name for name, _ in tensors}
+    for name in list(weights):
+        weights[own.get(name.replace(COMPILED, ""), name)] = weights.pop(name)
 
 
 def load_initial_weights(model: nn.Module, path: str | Path) -> None:

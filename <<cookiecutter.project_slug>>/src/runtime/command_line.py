@@ -41,7 +41,7 @@ HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 MISTAKES = (
     HydraException,
     OmegaConfBaseException,
-    *(ValueError, RuntimeError, IndexError, TypeError),
+    *(ValueError, RuntimeError, IndexError),
 )
 
 Function = Callable[[DictConfig], Any]

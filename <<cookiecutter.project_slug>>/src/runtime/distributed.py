@@ -40,7 +40,7 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
     """
     if is_started_by_launcher() and {"-m", "--multirun"} & set(argv):
         why = "each process would run all of its jobs"
-        raise ConfigError(f"a sweep under torchrun or srun: {why}. Start it with python")
+        raise ConfigError(f"a sweep cannot run under torchrun or srun: {why}. Start it with python")
     if global_rank() == 0:
         return list(argv)
     return [*argv, "hydra/job_logging=stdout", "hydra.output_subdir=null"]

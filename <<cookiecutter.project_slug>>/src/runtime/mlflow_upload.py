@@ -12,7 +12,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered
 from src.runtime.project import PROJECT_ROOT, command, read_json
@@ -25,8 +24,6 @@ ENVIRONMENT = {  # an attempt that fails costs seconds; the next one is ours
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-_started: list[Any] = []  # Python warns when it collects a process that still runs
 
 
 def described_runs(path: str | Path) -> list[Path]:
@@ -46,7 +43,7 @@ def request_upload(run_dir: Path) -> None:
     if active_owner(log_dir, CLAIM):
         return
     with (log_dir / f"{CLAIM}.log").open("wb") as output:
-        process = subprocess.Popen(
+        subprocess.Popen(
             [sys.executable, "-m", "src.runtime.mlflow_upload", str(log_dir)],
             cwd=PROJECT_ROOT,
             env=ENVIRONMENT | os.environ,
@@ -55,7 +52,6 @@ def request_upload(run_dir: Path) -> None:
             stderr=output,
             start_new_session=True,  # neither Ctrl-C nor the end of the run is for it
         )
-    _started.append(process)
 
 
 def log_dir_of(run_dir: Path) -> Path:

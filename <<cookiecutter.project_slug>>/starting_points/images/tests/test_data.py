@@ -16,11 +16,13 @@ COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 def folder(tmp_path: Path) -> Path:
     """Return a folder with twenty pictures of each colour, of every shape."""
     for name, colour in COLOURS.items():
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        class_folder = tmp_path / "pictures" / name
+        class_folder.mkdir(parents=True)
+        (class_folder / "Thumbs.db").touch()
         for i in range(20):
-            path = tmp_path / "pictures" / name / f"{i}.{('png', 'JPG')[i % 2]}"
+            suffix = "JPG" if i % 2 else "png"
+            path = class_folder / f"{i}.{suffix}"
             Image.new("RGB", (10 + i, 30 - i), colour).save(path)
-        (tmp_path / "pictures" / name / "Thumbs.db").touch()
     return tmp_path / "pictures"
 
 
@@ -33,7 +35,8 @@ def set_up(path: Path, **settings: object) -> ImageFolderDataModule:
 
 def sizes(datamodule: ImageFolderDataModule) -> list[int]:
     """Return the lengths of the training, validation and test sets."""
-    return [len(s) for s in (datamodule.data_train, datamodule.data_val, datamodule.data_test)]
+    datasets = (datamodule.data_train, datamodule.data_val, datamodule.data_test)
+    return [len(dataset) for dataset in datasets]
 
 
 def test_classes_are_known_before_setup(folder: Path) -> None:
@@ -52,22 +55,23 @@ def test_a_folder_is_split_by_a_seed_of_its_own(folder: Path) -> None:
     for seed in (1, 2):
         torch.manual_seed(seed)
         datamodule = set_up(folder)
-        parts.append([datamodule.data_train.files, datamodule.data_test.files])
+        parts.append((datamodule.data_train.files, datamodule.data_test.files))
     assert parts[0] == parts[1]
     assert sizes(datamodule) == [42, 9, 9]
     images, labels = next(iter(datamodule.val_dataloader()))
     assert images.shape == (9, 3, 8, 8)
-    assert torch.equal(images.mean(dim=(2, 3)).argmax(dim=1), 2 - labels)  # blue, green, red
+    brightest = images.mean(dim=(2, 3)).argmax(dim=1)
+    assert torch.equal(brightest, 2 - labels)  # blue, green, red
 
 
 def test_folders_of_a_split_are_kept(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "split").mkdir()
     folder.rename(tmp_path / "split/train")
-    test = tmp_path / "split/test/green"
-    test.mkdir(parents=True)
-    Image.new("L", (9, 9)).save(test / "grey.png")
+    green = tmp_path / "split/test/green"
+    green.mkdir(parents=True)
+    Image.new("L", (9, 9)).save(green / "grey.png")
     assert sizes(set_up(tmp_path / "split")) == [51, 9, 1]
-    test.rename(test.parent / "yellow")
+    green.rename(green.parent / "yellow")
     with pytest.raises(ValueError, match="classes yellow, which are not among"):
         set_up(tmp_path / "split")
 
@@ -90,7 +94,8 @@ def test_augmentation_comes_before_the_crop(folder: Path) -> None:
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:
-    (folder / "red/0.png").write_text("no image")
-    images = LabelledImages([(folder / "red/0.png", 2)], v2.Identity())
+    path = folder / "red/0.png"
+    path.write_text("no image")
+    images = LabelledImages([(path, 2)], v2.Identity())
     with pytest.raises(ValueError, match=r"red/0\.png cannot be read as an image"):
         images[0]

@@ -43,7 +43,8 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
             ValueError: naming the file, if it cannot be decoded.
         """
         path, label = self.files[index]
-        return self.transform(read_image(path)), label
+        image = read_image(path)
+        return self.transform(image), label
 
 
 class ImageFolderDataModule(SplitDataModule):
@@ -100,16 +101,24 @@ class ImageFolderDataModule(SplitDataModule):
         workers = default_workers() if num_workers is None else num_workers
         super().__init__(batch_size, workers, loader)
         self.is_digits = path == "digits"
-        self.path = Path(data_dir, "digits_png") if self.is_digits else Path(path).expanduser()
+        if self.is_digits:
+            self.path = Path(data_dir, "digits_png")
+            self.known_classes = [str(digit) for digit in range(10)]
+        else:
+            self.path = Path(path).expanduser()
+            self.known_classes = []
         self.columns = (file_column, label_column)
-        self.mean, self.std = tuple(mean), tuple(std)
-        crop = [v2.Resize(image_size), v2.CenterCrop(image_size)]
-        scale = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)]
-        self.transform = v2.Compose([*crop, *scale])
-        self.train_transform = v2.Compose([augmentation or v2.Identity(), *crop, *scale])
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        resize = v2.Resize(image_size)
+        crop = v2.CenterCrop(image_size)
+        scale = v2.ToDtype(torch.float32, scale=True)
+        normalise = v2.Normalize(self.mean, self.std)
+        self.transform = v2.Compose([resize, crop, scale, normalise])
+        augment = augmentation or v2.Identity()
+        self.train_transform = v2.Compose([augment, resize, crop, scale, normalise])
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.known_classes = [str(digit) for digit in range(10)] if self.is_digits else []
 
     @property
     def class_names(self) -> list[str]:
@@ -123,13 +132,19 @@ class ImageFolderDataModule(SplitDataModule):
         """Number of classes."""
         return len(self.class_names)
 
+    def training_root(self) -> Path:
+        """Return where the training images are: in `train/`, or in the path itself."""
+        folder = self.path / "train"
+        return folder if folder.is_dir() else self.path
+
     def find_classes(self) -> list[str]:
         """Return the classes of the training images, without listing the images of a folder."""
-        root = self.path / "train" if (self.path / "train").is_dir() else self.path
+        root = self.training_root()
         if root.is_dir():
             names = [folder.name for folder in class_folders(root)]
         else:
-            names = sorted({name for _, name in self.find_files(root)})
+            files = self.find_files(root)
+            names = sorted({name for _, name in files})
         if len(names) < 2:
             raise ValueError(
                 f"{root} holds {len(names)} classes, but at least 2 are needed: "
@@ -140,8 +155,7 @@ class ImageFolderDataModule(SplitDataModule):
     def find_files(self, root: Path) -> list[Labelled]:
         """Return the image files in a folder of classes or a CSV file, with their classes."""
         if root.is_dir():
-            folders = class_folders(root)
-            files = [(path, folder.name) for folder in folders for path in find_images(folder)]
+            files = list_folders(root)
         elif root.is_file():
             files = read_csv(root, *self.columns)
         else:
@@ -159,30 +173,40 @@ class ImageFolderDataModule(SplitDataModule):
         """List and split the files once."""
         if self.data_train is not None:
             return
-        is_split = (self.path / "train").is_dir()
-        train = self.find_files(self.path / "train" if is_split else self.path)
-        generator = torch.Generator().manual_seed(self.split_seed)
-        order = torch.randperm(len(train), generator=generator).tolist()
+        root = self.training_root()
+        files = self.find_files(root)
+        remaining = self.shuffle(files)
         parts: dict[str, list[Labelled]] = {}
         for name, fraction in self.fractions.items():
-            if is_split and (self.path / name).is_dir():
-                parts[name] = self.find_files(self.path / name)
+            folder = self.path / name
+            if root != self.path and folder.is_dir():
+                parts[name] = self.find_files(folder)
             else:
-                size = round(fraction * len(train))
-                parts[name], order = [train[i] for i in order[:size]], order[size:]
-        self.data_train = self.dataset([train[i] for i in order], self.train_transform)
+                size = round(fraction * len(files))
+                parts[name] = remaining[:size]
+                remaining = remaining[size:]
+        self.data_train = self.dataset(remaining, self.train_transform)
         self.data_val = self.dataset(parts["val"], self.transform)
         self.data_test = self.dataset(parts["test"], self.transform)
+
+    def shuffle(self, files: Sequence[Labelled]) -> list[Labelled]:
+        """Return files in an order that depends on `split_seed` alone."""
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = torch.randperm(len(files), generator=generator)
+        return [files[i] for i in order.tolist()]
 
     def dataset(self, files: Sequence[Labelled], transform: v2.Compose) -> LabelledImages:
         """Return a dataset of image files and their class numbers."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        if unknown := sorted({name for _, name in files}.difference(numbers)):
+        found = {name for _, name in files}
+        unknown = sorted(found.difference(numbers))
+        if unknown:
             raise ValueError(
                 f"{self.path} holds the classes {', '.join(unknown)}, which are not among those "
                 f"of the training: {', '.join(numbers)}"
             )
-        return LabelledImages([(path, numbers[name]) for path, name in files], transform)
+        numbered = [(path, numbers[name]) for path, name in files]
+        return LabelledImages(numbered, transform)
 
     def prediction_dataset(self, path: str) -> ImagesToPredict:
         """Return image files as the model takes them."""
@@ -199,7 +223,17 @@ class ImageFolderDataModule(SplitDataModule):
 
 def class_folders(root: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = [path for path in root.iterdir() if path.is_dir()]
+    return sorted(folder for folder in folders if not folder.name.startswith("."))
+
+
+def list_folders(root: Path) -> list[Labelled]:
+    """Return the image files in the folders of a folder, with the folders' names as classes."""
+    files = []
+    for folder in class_folders(root):
+        for path in find_images(folder):
+            files.append((path, folder.name))
+    return files
 
 
 def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
@@ -211,7 +245,8 @@ def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
-        if missing := {file_column, label_column}.difference(columns):
+        missing = {file_column, label_column}.difference(columns)
+        if missing:
             raise ValueError(
                 f"{path} has no column {' or '.join(sorted(missing))}, only {', '.join(columns)}: "
                 "set data.file_column and data.label_column"
@@ -227,4 +262,6 @@ def write_digits(folder: Path) -> None:
     for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / str(label) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((pixels.reshape(8, 8) * 255 / 16).astype("uint8")).save(path)
+        greys = pixels.reshape(8, 8) * 255 / 16
+        picture = Image.fromarray(greys.astype("uint8"))
+        picture.save(path)

@@ -33,7 +33,9 @@ class DigitsDataModule(SplitDataModule):
     class_names = tuple("0123456789")
     num_classes = 10
     in_channels = 1
-    mean, std = (0.3086,), (0.3461,)  # of the resized training images
+    # Of the resized training images
+    mean = (0.3086,)
+    std = (0.3461,)
 
     def __init__(
         self,
@@ -50,9 +52,12 @@ class DigitsDataModule(SplitDataModule):
             return
         from sklearn.datasets import load_digits  # takes a second, and MNIST does without
 
-        pixels, labels = map(torch.from_numpy, load_digits(return_X_y=True))
-        images = interpolate(pixels.view(-1, 1, 8, 8) * (255 / 16), size=28, mode="bilinear")
-        digits = InMemoryImages(images.round().byte(), labels.long(), self.mean, self.std)
+        pixels, labels = load_digits(return_X_y=True)
+        greys = torch.from_numpy(pixels) * (255 / 16)
+        images = interpolate(greys.view(-1, 1, 8, 8), size=28, mode="bilinear")
+        images = images.round().byte()
+        classes = torch.from_numpy(labels).long()
+        digits = InMemoryImages(images, classes, self.mean, self.std)
         sizes = [len(digits) - VAL_SIZE - TEST_SIZE, VAL_SIZE, TEST_SIZE]
         generator = torch.Generator().manual_seed(42)
         self.data_train, self.data_val, self.data_test = random_split(digits, sizes, generator)
@@ -60,5 +65,8 @@ class DigitsDataModule(SplitDataModule):
     def prediction_dataset(self, path: str) -> ImagesToPredict:
         """Return image files as the model takes them: grey, 28x28, normalised."""
         scale = v2.ToDtype(torch.float32, scale=True)
-        steps = [scale, v2.Grayscale(), v2.Resize(28), v2.CenterCrop(28)]
-        return ImagesToPredict(path, v2.Compose([*steps, v2.Normalize(self.mean, self.std)]))
+        resize = v2.Resize(28)
+        crop = v2.CenterCrop(28)
+        normalise = v2.Normalize(self.mean, self.std)
+        transform = v2.Compose([scale, v2.Grayscale(), resize, crop, normalise])
+        return ImagesToPredict(path, transform)

@@ -71,7 +71,9 @@ def to_text(values: pd.Series) -> pd.Series:
 def has_day_first(texts: pd.Series) -> bool:
     """Return whether dates begin with the day: a first number above 12, or dots between."""
     first = texts.str.extract(r"^(\d{1,2})([-/.])")
-    return bool((first[0].astype(float) > 12).any() or (first[1] == ".").any())
+    is_above_12 = first[0].astype(float) > 12
+    has_dot = first[1] == "."
+    return bool(is_above_12.any() or has_dot.any())
 
 
 def parse_dates(values: pd.Series, kind: str) -> pd.Series:
@@ -98,7 +100,8 @@ class TablePreparation:
     def __init__(self, learned: dict[str, Any]) -> None:
         self.learned = learned
         self.kinds: dict[str, str] = learned["kinds"]
-        self.imputer, self.scaler = new_imputer(), StandardScaler()
+        self.imputer = new_imputer()
+        self.scaler = StandardScaler()
         self.encoder = OneHotEncoder(
             categories=learned["categories"], handle_unknown="ignore", sparse_output=False
         )
@@ -116,8 +119,9 @@ class TablePreparation:
         numbers, texts, _ = split_columns(table, kinds)
         learned: dict[str, Any] = {"kinds": kinds, "fill": [], "mean": [], "scale": []}
         if numbers.size:
-            imputer, scaler = new_imputer(), StandardScaler()
-            scaler.fit(imputer.fit_transform(numbers.to_numpy()))
+            imputer = new_imputer()
+            filled = imputer.fit_transform(numbers.to_numpy())
+            scaler = StandardScaler().fit(filled)
             learned["fill"] = imputer.statistics_.tolist()
             learned["mean"] = scaler.mean_.tolist()
             learned["scale"] = scaler.scale_.tolist()
@@ -127,7 +131,9 @@ class TablePreparation:
     @property
     def num_features(self) -> int:
         """Number of features that the columns become."""
-        return len(self.learned["fill"]) + sum(map(len, self.learned["categories"]))
+        numbers = len(self.learned["fill"])
+        categories = sum(len(names) for names in self.learned["categories"])
+        return numbers + categories
 
     def transform(self, table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         """Return the features, float32 `(N, F)`, and what is wrong with each row (empty if fine).
@@ -135,12 +141,14 @@ class TablePreparation:
         Raises:
             ValueError: if a column is missing.
         """
-        if missing := [name for name in self.kinds if name not in table]:
+        missing = [name for name in self.kinds if name not in table]
+        if missing:
             raise ValueError(f"The table lacks columns of the training: {', '.join(missing)}")
         numbers, texts, problems = split_columns(table, self.kinds)
         parts = [np.empty((len(table), 0))]
         if numbers.size:
-            parts.append(self.scaler.transform(self.imputer.transform(numbers.to_numpy())))
+            filled = self.imputer.transform(numbers.to_numpy())
+            parts.append(self.scaler.transform(filled))
         if texts.size:
             parts.append(self.encoder.transform(texts.to_numpy(dtype=object)))
         return np.hstack(parts).astype(np.float32), problems
@@ -162,15 +170,16 @@ def split_columns(
         values = table[name]
         if kind == CATEGORY:
             texts[name] = to_text(values)
-            bad = (texts[name] == UNREADABLE).to_numpy()
+            is_bad = texts[name] == UNREADABLE
+        elif kind == NUMBER:
+            converted = pd.to_numeric(values, errors="coerce").astype(float)
+            numbers[name] = converted.replace([np.inf, -np.inf], np.nan)
+            is_bad = values.notna() & converted.isna()
         else:
-            if kind == NUMBER:
-                converted = pd.to_numeric(values, errors="coerce").astype(float)
-                numbers[name] = converted.replace([np.inf, -np.inf], np.nan)
-            else:
-                converted = parse_dates(values, kind)
-                for part, part_values in date_parts(converted).items():
-                    numbers[f"{name}.{part}"] = part_values
-            bad = (values.notna() & converted.isna()).to_numpy()
+            dates = parse_dates(values, kind)
+            for part, part_values in date_parts(dates).items():
+                numbers[f"{name}.{part}"] = part_values
+            is_bad = values.notna() & dates.isna()
+        bad = is_bad.to_numpy()
         problems[bad] = [f"{name} is {cell!r}, not a {kind}" for cell in values[bad]]
     return pd.DataFrame(numbers), pd.DataFrame(texts), problems.tolist()

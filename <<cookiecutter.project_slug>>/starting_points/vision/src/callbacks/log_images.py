@@ -32,7 +32,8 @@ class LogBatch(PictureCallback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Draw the first batch of the run."""
-        if trainer.global_step == 0 and batch_idx == 0 and trainer.is_global_zero:
+        is_first = trainer.global_step == 0 and batch_idx == 0
+        if is_first and trainer.is_global_zero:
             datamodule = getattr(trainer, "datamodule", None)
             images, labels = pictures.labelled_images(batch, self.num_images)
             captions = pictures.names_of(labels, datamodule)
@@ -57,8 +58,9 @@ class LogImages(PictureCallback):
         if trainer.is_global_zero:
             found = pictures.names_of(classes, datamodule)
             names = pictures.names_of(labels, datamodule)
-            pairs = zip(found, names, strict=True)
-            captions = [name if name == label else f"{name} (is {label})" for name, label in pairs]
+            captions = []
+            for name, label in zip(found, names, strict=True):
+                captions.append(name if name == label else f"{name} (is {label})")
             are_right = (classes == labels).tolist()
             picture = pictures.draw_grid(images, captions, are_right, datamodule)
             pictures.save_picture(trainer, picture, self.output_dir, "val/predictions")
@@ -92,7 +94,8 @@ class ConfusionMatrix(PictureCallback):
         """Add up the counts of all devices, and draw them."""
         if self.counts is not None:
             counts = trainer.strategy.reduce(self.counts, reduce_op="sum")
-            names = pictures.names_of(range(len(counts)), getattr(trainer, "datamodule", None))
             if trainer.is_global_zero:
+                datamodule = getattr(trainer, "datamodule", None)
+                names = pictures.names_of(range(len(counts)), datamodule)
                 picture = pictures.draw_confusion_matrix(counts.cpu(), names)
                 pictures.save_picture(trainer, picture, self.output_dir, "test/confusion_matrix")

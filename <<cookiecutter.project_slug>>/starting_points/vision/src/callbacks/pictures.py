@@ -1,5 +1,6 @@
 """Draw images with captions and confusion matrices, and send them to the loggers."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,22 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-GREEN, RED = (38, 128, 62), (196, 32, 32)
-CELL, GAP, CAPTION, COLUMNS = 88, 4, 20, 8  # pixels; images per row
+GREEN = (38, 128, 62)
+RED = (196, 32, 32)
+BLACK, WHITE = 0, 255  # grey values
+
 LETTERS = 12  # of a caption or the name of a class
-MAX_NAMED_CLASSES = 20  # a larger confusion matrix has no room for names and counts
+
+# A grid of images, in pixels
+CELL = 88  # side of an image and the gap beside it
+GAP = 4
+ROW = CELL + 20  # an image above its caption
+COLUMNS = 8  # images in a row
+
+# A confusion matrix, in pixels
+MATRIX = 900
+MARGIN = 100  # for the names of the classes
+MAX_NAMED_CLASSES = 20  # more leave no room for names and counts
 
 
 def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tensor]:
@@ -23,7 +36,8 @@ def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tens
         Exception: if the batch holds anything else.
     """
     images, labels = batch
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or labels.ndim != 1:
+    are_images = images.ndim == 4 and images.shape[1] in (1, 3)
+    if not are_images or labels.ndim != 1:
         raise ValueError("the batches are not images (B, C, H, W) and labels (B,)")
     return images[:number], labels[:number]
 
@@ -43,8 +57,10 @@ def predict_logits(trainer: Trainer, model: LightningModule, images: Tensor) -> 
 
 def names_of(labels: Iterable[Any], datamodule: Any) -> list[str]:
     """Return the names of classes, from the datamodule's `class_names`, else their numbers."""
-    names = dict(enumerate(getattr(datamodule, "class_names", ())))
-    return [str(names.get(int(label), int(label))) for label in labels]
+    class_names = getattr(datamodule, "class_names", ())
+    names = dict(enumerate(class_names))
+    numbers = [int(label) for label in labels]
+    return [str(names.get(number, number)) for number in numbers]
 
 
 def draw_grid(
@@ -54,41 +70,90 @@ def draw_grid(
 
     The datamodule's `mean` and `std`, if it has them, turn the images back into pixel values.
     """
-    mean = torch.as_tensor(getattr(datamodule, "mean", 0.0)).view(-1, 1, 1)
-    std = torch.as_tensor(getattr(datamodule, "std", 1.0)).view(-1, 1, 1)
-    pixels = ((images.detach().float().cpu() * std + mean).clamp(0, 1) * 255).byte()
-    arrays = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-    height = -(-len(images) // COLUMNS) * (CELL + CAPTION)
-    grid = Image.new("RGB", (COLUMNS * CELL, height), "white")
-    draw, font = ImageDraw.Draw(grid), ImageFont.load_default(14)
-    for i, array in enumerate(arrays):
-        left, top = i % COLUMNS * CELL, i // COLUMNS * (CELL + CAPTION)
-        tile = Image.fromarray(array).resize((CELL - GAP, CELL - GAP), Image.Resampling.NEAREST)
+    rows = math.ceil(len(images) / COLUMNS)
+    width = COLUMNS * CELL
+    height = rows * ROW
+    grid = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(grid)
+    draw.font = ImageFont.load_default(14)
+    pixels = rgb_pixels(images, datamodule)
+    for i, array in enumerate(pixels.numpy()):
+        row, column = divmod(i, COLUMNS)
+        left = column * CELL
+        top = row * ROW
+        image = Image.fromarray(array)
+        tile = fit_square(image, CELL - GAP)
         grid.paste(tile, (left, top))
+        caption = captions[i][:LETTERS]
         colour = GREEN if are_right[i] else RED
-        draw.text((left, top + CELL), captions[i][:LETTERS], colour, font)
+        draw.text((left, top + CELL), caption, colour)
     return grid
+
+
+def rgb_pixels(images: Tensor, datamodule: Any) -> Tensor:
+    """Return normalised images `(N, C, H, W)` as pixels, uint8 `(N, H, W, 3)`."""
+    mean = torch.as_tensor(getattr(datamodule, "mean", 0.0))
+    std = torch.as_tensor(getattr(datamodule, "std", 1.0))
+    normalised = images.detach().float().cpu()
+    scaled = normalised * std.view(-1, 1, 1)
+    intensities = scaled + mean.view(-1, 1, 1)
+    pixels = intensities.clamp(0, 1) * 255
+    channels = pixels.byte().expand(-1, 3, -1, -1)
+    return channels.permute(0, 2, 3, 1)
+
+
+def fit_square(picture: Image.Image, side: int) -> Image.Image:
+    """Return a picture resized to `(side, side)` pixels; enlarged pixels stay sharp."""
+    return picture.resize((side, side), Image.Resampling.NEAREST)
 
 
 def draw_confusion_matrix(counts: Tensor, names: Sequence[str]) -> Image.Image:
     """Draw how often a class (row) was predicted as another (column); counts are int `(K, K)`."""
-    cell = max(4, 900 // max(len(names), MAX_NAMED_CLASSES))
-    side, margin = cell * len(names), 100
-    shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-    cells = Image.fromarray((255 - 180 * shares).byte().numpy())
-    picture = Image.new("L", (margin + side, margin + side), 255)
-    picture.paste(cells.resize((side, side), Image.Resampling.NEAREST), (margin, margin))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
-    draw.text((4, 4), "rows: label, columns: prediction", 0, font)
-    for row, name in enumerate(names if len(names) <= MAX_NAMED_CLASSES else []):
-        middle = margin + row * cell + cell // 2
-        draw.text((margin - 4, middle), name[:LETTERS], 0, font, anchor="rm")
-        draw.text((middle, margin - 8), name[: LETTERS // 2], 0, font, anchor="mm")
-        for column, count in enumerate(counts[row].tolist()):
-            draw.text(
-                (margin + column * cell + cell // 2, middle), f"{count}", 0, font, anchor="mm"
-            )
+    classes = len(names)
+    cell = MATRIX // max(classes, MAX_NAMED_CLASSES)
+    cell = max(cell, 4)  # pixels that can still be told apart
+    side = cell * classes
+    width = MARGIN + side
+    picture = Image.new("L", (width, width), WHITE)
+    matrix = fit_square(shades(counts), side)
+    picture.paste(matrix, (MARGIN, MARGIN))
+    draw = ImageDraw.Draw(picture)
+    draw.font = ImageFont.load_default(12)
+    draw.text((4, 4), "rows: label, columns: prediction", BLACK)
+    if classes <= MAX_NAMED_CLASSES:
+        first = MARGIN + cell // 2
+        middles = [first + i * cell for i in range(classes)]
+        write_names(draw, names, middles)
+        write_counts(draw, counts, middles)
     return picture
+
+
+def shades(counts: Tensor) -> Image.Image:
+    """Return a picture with a pixel per count `(K, K)`: the larger its share of a row, the darker.
+
+    The darkest is a grey on which a black number can be read.
+    """
+    totals = counts.sum(dim=1, keepdim=True)
+    shares = counts / totals.clamp(min=1)
+    greys = WHITE - 180 * shares
+    return Image.fromarray(greys.byte().numpy())
+
+
+def write_names(draw: ImageDraw.ImageDraw, names: Sequence[str], middles: Sequence[int]) -> None:
+    """Write the names of the classes beside the rows and above the columns of a matrix."""
+    for name, middle in zip(names, middles, strict=True):
+        beside = (MARGIN - 4, middle)
+        above = (middle, MARGIN - 8)
+        short_name = name[: LETTERS // 2]
+        draw.text(beside, name[:LETTERS], BLACK, anchor="rm")
+        draw.text(above, short_name, BLACK, anchor="mm")
+
+
+def write_counts(draw: ImageDraw.ImageDraw, counts: Tensor, middles: Sequence[int]) -> None:
+    """Write the counts `(K, K)` into the cells of a matrix, given the pixels of their middles."""
+    for y, row in zip(middles, counts.tolist(), strict=True):
+        for x, count in zip(middles, row, strict=True):
+            draw.text((x, y), str(count), BLACK, anchor="mm")
 
 
 def save_picture(trainer: Trainer, picture: Image.Image, folder: Path, key: str) -> None:
@@ -97,13 +162,21 @@ def save_picture(trainer: Trainer, picture: Image.Image, folder: Path, key: str)
     `val/predictions` becomes `val_predictions_step_860.png`.
     """
     step = trainer.global_step
+    name = key.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    picture.save(folder / f"{key.replace('/', '_')}_step_{step}.png")
+    picture.save(folder / f"{name}_step_{step}.png")
     for logger in trainer.loggers:
-        client: Any = logger.experiment
-        if hasattr(logger, "log_image"):  # Weights & Biases
-            logger.log_image(key, [picture], step=step)
-        elif hasattr(client, "log_image"):  # MLflow
-            client.log_image(getattr(logger, "run_id", None), picture, key=key, step=step)
-        elif hasattr(client, "add_image"):  # TensorBoard
-            client.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        send_picture(logger, picture, key, step)
+
+
+def send_picture(logger: Any, picture: Image.Image, key: str, step: int) -> None:
+    """Send a picture to a logger, if it takes images."""
+    client = logger.experiment
+    if hasattr(logger, "log_image"):  # Weights & Biases
+        logger.log_image(key, [picture], step=step)
+    elif hasattr(client, "log_image"):  # MLflow
+        run_id = getattr(logger, "run_id", None)
+        client.log_image(run_id, picture, key=key, step=step)
+    elif hasattr(client, "add_image"):  # TensorBoard
+        pixels = np.asarray(picture.convert("RGB"))
+        client.add_image(key, pixels, step, dataformats="HWC")
