@@ -11,17 +11,16 @@ import pytest
 from tests.conftest import STARTING_POINTS
 from tests.house import findings, measures, owned_files
 
-# Sizes only shrink from here: lower a number when there is less. The aim is 4,200 lines of code in
-# the default bake, 2,500 of them in src/runtime, at a density of 9.5, and 50 YAML files.
+# What somebody can read, maintain and explain. Remove features to stay below; do not compress lines.
 BUDGETS = {
-    "code": 4_560,
-    "density": 9.6,
-    "runtime": 3_220,
+    "code": 4_200,
+    "density": 9.5,
+    "runtime": 2_500,
     "runtime_files": 26,
     "tests": 400,
     "longest_file": 300,
     "longest_line": 100,
-    "yaml": 51,
+    "yaml": 50,
     "longest_yaml": 60,
     "beside": 900,
 }
@@ -40,7 +39,7 @@ DISTRIBUTIONS = {
     "yaml": "hydra-core",
 }
 # Imported where they are installed; else the message says what to type.
-OPTIONAL = {"pandas", "pyarrow"}
+OPTIONAL = {"pandas", "pyarrow", "safetensors"}
 
 
 @pytest.mark.parametrize("starting_point", STARTING_POINTS)
