@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import STARTING_POINTS
 from tests.house import findings, measures, owned_files
 
-# What somebody can read, maintain and explain. Remove features to stay below; do not compress lines.
+# What one person can maintain. To stay below, remove features; do not compress lines.
 BUDGETS = {
     "code": 4_200,
     "density": 9.5,

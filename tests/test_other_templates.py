@@ -26,9 +26,9 @@ def test_a_project_moves_by_the_commands_of_the_guide(bake: Bake) -> None:
     folder = bake(starting_point="bare")
     for line in commands(folder / GUIDE):
         run_in_environment(folder, line, OLD=str(OLD))
-    trained = next(folder.glob("logs/train/runs/*/metrics.csv"))
+    trained = next(folder.glob("logs/train/runs/*/csv/version_0/metrics.csv"))
     assert "val/acc_best" in trained.read_text("utf-8")
-    assert list(trained.parent.glob("checkpoints/epoch_*.ckpt"))
+    assert list(trained.parents[2].glob("checkpoints/epoch_*.ckpt"))
     for path, text in shown_files(folder / GUIDE).items():
         Path(folder, path).write_text(text, "utf-8")
     found = run_in_environment(

@@ -72,11 +72,11 @@ def test_sharded_model(folder: Path) -> None:
 def test_ray(folder: Path) -> None:
     packages = packages_beside(folder, "hydra-ray-launcher")
     run_recipe(folder, "launcher=ray", packages, *FIXED, "sweep_name=ray")
-    assert len(list(folder.glob("logs/train/multiruns/ray/*/metrics.csv"))) == 2
+    assert len(list(folder.glob("logs/train/multiruns/ray/*/csv/version_0/metrics.csv"))) == 2
 
 
 def test_ax(folder: Path) -> None:
     packages = packages_beside(folder, "hydra-ax-sweeper")
     found = run_recipe(folder, "sweeper=ax", packages, *FIXED, "sweep_name=ax")
-    assert len(list(folder.glob("logs/train/multiruns/ax/*/metrics.csv"))) == 2
+    assert len(list(folder.glob("logs/train/multiruns/ax/*/csv/version_0/metrics.csv"))) == 2
     assert "sweep=ax" in found

@@ -24,7 +24,7 @@ class StockModule(LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = SimpleDenseNet(784, 128, 256, 64, 10)
+        self.net = SimpleDenseNet(lin1_size=128, lin2_size=256)
         self.criterion = torch.nn.CrossEntropyLoss()
         self.train_acc = MulticlassAccuracy(10, average="micro")
         self.val_acc = MulticlassAccuracy(10, average="micro")
