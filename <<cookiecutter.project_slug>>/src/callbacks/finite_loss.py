@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 class FiniteLoss(Callback):
     """Warn once, or end the run, when the training loss is NaN or infinite.
 
-    The losses are tested on their device. The host reads the result, which waits for the device,
-    only every `trainer.log_every_n_steps`, at the end of an epoch and before a checkpoint.
+    The losses are added up on their device: the sum is finite as long as each of them was. The host
+    reads it, which waits for the device, only every `trainer.log_every_n_steps`, at the end of an
+    epoch and before a checkpoint.
 
     Args:
         stop: end the run with a ValueError, before a checkpoint is written; else warn.
@@ -25,18 +26,19 @@ class FiniteLoss(Callback):
     def __init__(self, stop: bool = False) -> None:
         self.stop = stop
         self.has_warned = False
-        self.first_step = 0  # since when `failed` collects
-        self.failed: Tensor | None = None  # whether a loss was not finite, on the device
+        self.first_step = 0  # from which on losses are in the sum
+        self.sum_of_losses: Tensor | None = None  # on the device; None: nothing to read
 
     @disable_on_error
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
-        """Test a loss without waiting for the device."""
-        failed = ~torch.isfinite(loss.detach()).all()
-        if self.failed is None:
+        """Add a loss to the sum without waiting for the device."""
+        if self.sum_of_losses is None:
             self.first_step = trainer.global_step
-        self.failed = failed if self.failed is None else self.failed | failed
+            self.sum_of_losses = loss.detach().float()
+        else:
+            self.sum_of_losses = self.sum_of_losses + loss.detach()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -60,9 +62,10 @@ class FiniteLoss(Callback):
         Raises:
             ValueError: if one was not finite and `stop` is set.
         """
-        if self.failed is None:
+        if self.sum_of_losses is None:
             return
-        failed, self.failed = bool(self.failed), None
+        failed = not torch.isfinite(self.sum_of_losses).all()
+        self.sum_of_losses = None
         if self.stop and trainer.world_size > 1:  # all processes stop together
             failed = trainer.strategy.reduce_boolean_decision(failed, all=False)
         message = (
