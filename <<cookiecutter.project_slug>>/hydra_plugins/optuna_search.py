@@ -3,8 +3,8 @@
 It is imported at each start, and so imports neither Optuna nor torch: see src/runtime/search.py.
 """
 
-from src.runtime.search import Search
+from src.runtime.search import OptunaSearch
 
 
-class OptunaSweeper(Search):
+class OptunaSweeper(OptunaSearch):
     """Search with Optuna; configs/hydra/sweeper/optuna.yaml lists the keys."""

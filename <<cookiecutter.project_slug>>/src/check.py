@@ -14,9 +14,9 @@ from pathlib import Path
 if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from src.runtime.check import configuration_problems, quick_problems
-from src.runtime.command_line import compose, explain
-from src.runtime.overrides import SHORT_GROUPS, groups_of_command
+from src.runtime.check import invalid_target_messages, invalid_value_messages
+from src.runtime.command_line import compose, error_text
+from src.runtime.overrides import SHORT_GROUPS, choices_by_override_key
 
 OTHER_VERBS = ("eval", "predict", "export", "report")
 
@@ -25,7 +25,7 @@ def configurations() -> Iterator[tuple[str, str, str]]:
     """Yield what to compose: the file that is checked, the verb, and an override or nothing."""
     for verb in ("train", *OTHER_VERBS):
         yield f"configs/{verb}.yaml", verb, ""
-    for group, choices in groups_of_command("train").items():
+    for group, choices in choices_by_override_key("train").items():
         folder = SHORT_GROUPS.get(group, group).partition("@")[0]
         for choice in choices:
             yield f"configs/{folder}/{choice}.yaml", "train", f"{group}={choice}"
@@ -36,12 +36,12 @@ def problems_of(verb: str, override: str) -> list[str]:
     try:
         cfg = compose(verb, *filter(None, [override]))
         # Of the other verbs, the command line gives some values, and data and model.
-        quick = quick_problems(cfg) if verb == "train" else ()
-        return [*quick, *configuration_problems(cfg)]
+        quick = invalid_value_messages(cfg) if verb == "train" else ()
+        return [*quick, *invalid_target_messages(cfg)]
     except Exception as error:  # of Hydra, OmegaConf, or a resolver
         if "No match in the defaults list" in str(error):
             return []  # a part of another model than the default one
-        return [explain(error, verb, [override])]
+        return [error_text(error, verb, [override])]
 
 
 def main() -> None:

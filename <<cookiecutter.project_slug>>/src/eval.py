@@ -34,10 +34,10 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
 
     cfg = config_from_checkpoint(cfg)
     with open_run(cfg) as run:
-        objects = run.build()
+        objects = run.build_objects()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path, verbose=False)
-        run.collect_metrics()
+        run.record_metrics()
     return run.metrics, objects
 
 

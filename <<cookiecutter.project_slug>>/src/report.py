@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     """Read the run folders, and print or write what was asked for."""
     task_dir = Path(cfg.paths.log_dir, cfg.task)
     folder = task_dir / "multiruns" / cfg.sweep if cfg.sweep else task_dir / "runs"
-    runs = report.read_runs(runs_below(folder))
+    runs = report.run_results(runs_below(folder))
     if not runs:
         names = sorted(path.name for path in task_dir.glob("multiruns/*"))
         hint = f"Choose a sweep: sweep={'|'.join(names)}" if names else "Start with src/train.py"
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     names = report.metric_names(runs)
     if cfg.metric and cfg.metric not in names:
         raise ConfigError(f"metric={cfg.metric}: no run has it. There is: {', '.join(names)}")
-    metric, mode = report.choose_metric(runs, cfg.metric, cfg.mode)
+    metric, mode = report.metric_and_mode(runs, cfg.metric, cfg.mode)
     shown = report.print_runs(runs, metric, mode, cfg.top)
     if cfg.csv:
         report.write_csv(cfg.csv, [run.row for run in runs])

@@ -17,7 +17,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from src.runtime import mlflow_upload
 from src.runtime.command_line import compose
-from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, absolute_uri, is_delivered
+from src.runtime.mlflow_run import DESCRIPTION, STATE, RunUploader, absolute_uri, is_fully_uploaded
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--to", metavar="URI", help="another store than the one of the run")
     arguments = parser.parse_args()
     path = Path(arguments.path or compose("train").paths.log_dir).resolve()
-    run_dirs = mlflow_upload.described_runs(path)
+    run_dirs = mlflow_upload.mlflow_run_dirs(path)
     if not run_dirs:
         sys.exit(f"Error: nothing below {path} was logged to MLflow")
     os.environ.update(mlflow_upload.ENVIRONMENT | os.environ)
@@ -38,18 +38,18 @@ def main() -> None:
         for run_dir in run_dirs:
             about = read_json(run_dir / DESCRIPTION)
             write_json(run_dir / DESCRIPTION, about | {"tracking_uri": absolute_uri(arguments.to)})
-    pending = [run_dir for run_dir in run_dirs if not is_delivered(run_dir)]
+    pending = [run_dir for run_dir in run_dirs if not is_fully_uploaded(run_dir)]
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
     except RunIsActive:  # the process beside a run does it
-        print(mlflow_upload.wait_for_upload(path, patience=60))
+        print(mlflow_upload.wait_for_upload_status(path, patience=60))
     else:
         for run_dir in pending:
-            Upload(run_dir).send()
-            print(f"{run_dir}: {mlflow_upload.describe_upload(run_dir)}", flush=True)
+            RunUploader(run_dir).upload_new_data()
+            print(f"{run_dir}: {mlflow_upload.upload_status_text(run_dir)}", flush=True)
         claim.release()
     if not pending:
-        print(mlflow_upload.describe_upload(path))
+        print(mlflow_upload.upload_status_text(path))
     sys.exit(1 if any(read_json(run_dir / STATE).get("error") for run_dir in pending) else 0)
 
 

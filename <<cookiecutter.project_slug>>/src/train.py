@@ -39,30 +39,30 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     """
     # Imports torch, which mistakes on the command line need not wait for.
     from src.runtime.checkpoints import load_initial_weights
-    from src.runtime.describe import best_checkpoint
+    from src.runtime.describe import best_checkpoint_path
     from src.runtime.run import open_run
 
     with open_run(cfg) as run:
-        objects = run.build()
+        objects = run.build_objects()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         ckpt_path = run.ckpt_path
         if cfg.init_from and not ckpt_path:
             load_initial_weights(model, run.cfg.init_from)
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
-            run.collect_metrics()
-            ckpt_path = best_checkpoint(trainer)  # None: the weights in memory
+            run.record_metrics()
+            ckpt_path = best_checkpoint_path(trainer)  # None: the weights in memory
         if cfg.test and run.can_test():
             trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-            run.collect_metrics()
+            run.record_metrics()
     return run.metrics, objects
 
 
 @verb("train", prepare=overrides_to_resume)
 def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""
-    if distributed.needs_own_command(cfg):
-        return optimized_value(cfg, distributed.run_job_as_command(cfg))
+    if distributed.needs_subprocess(cfg):
+        return optimized_value(cfg, distributed.run_job_in_subprocess(cfg))
     metrics, _ = train(cfg)
     return optimized_value(cfg, metrics)
 

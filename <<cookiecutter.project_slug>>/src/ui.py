@@ -19,8 +19,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from src.runtime.command_line import compose
-from src.runtime.mlflow_run import DESCRIPTION, with_password
-from src.runtime.mlflow_upload import run_page
+from src.runtime.mlflow_run import DESCRIPTION, with_credentials
+from src.runtime.mlflow_upload import run_page_url
 from src.runtime.project import read_json
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     else:
         store = compose("train", "logger=mlflow").logger.mlflow.tracking_uri
     if store.startswith("http"):
-        address = run_page(arguments.run) or store
+        address = run_page_url(arguments.run) or store
         print(f"MLflow: {address}", flush=True)
         webbrowser.open(address)
         return
@@ -45,7 +45,7 @@ def main() -> None:
     if store.startswith("sqlite") and not Path(database).exists():
         sys.exit("Error: no run was logged to MLflow yet: python src/train.py")
     with suppress(KeyboardInterrupt):
-        serve(with_password(store), arguments.run, arguments.port)
+        serve(with_credentials(store), arguments.run, arguments.port)
 
 
 def serve(store: str, run: str, port: int) -> None:
@@ -62,7 +62,7 @@ def serve(store: str, run: str, port: int) -> None:
     except OSError:  # the port is taken
         listening = socket.create_server(("127.0.0.1", 0))
     server = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    print(f"MLflow: {run_page(run, server) or server}    (Ctrl-C ends it)", flush=True)
+    print(f"MLflow: {run_page_url(run, server) or server}    (Ctrl-C ends it)", flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 

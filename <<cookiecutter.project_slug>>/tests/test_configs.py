@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.runtime.check import configuration_problems
+from src.runtime.check import invalid_target_messages
 from src.runtime.overrides import choices_by_group
 from tests.conftest import Compose
 
@@ -18,4 +18,4 @@ CHOICES = [
 def test_a_choice_composes_and_its_targets_take_their_arguments(
     composed: Compose, choice: str
 ) -> None:
-    assert configuration_problems(composed(choice)) == []
+    assert invalid_target_messages(composed(choice)) == []

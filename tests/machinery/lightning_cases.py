@@ -12,10 +12,10 @@ from hydra.core.config_store import ConfigStore
 from lightning.pytorch import Callback
 from omegaconf import DictConfig, open_dict
 
-from src.runtime.check import configuration_problems, quick_problems
-from src.runtime.checkpoint_config import targets_of_own_files
+from src.runtime.check import invalid_target_messages, invalid_value_messages
+from src.runtime.checkpoint_config import targets_in_project_yaml
 from src.runtime.overrides import choices_by_group, compose
-from src.runtime.project import CONFIGS, quoted
+from src.runtime.project import CONFIGS, quote_value
 
 
 @dataclass
@@ -226,7 +226,7 @@ def yaml_files() -> Iterator[None]:
 def forget_files() -> None:
     """Let the project look at its YAML files again."""
     choices_by_group.cache_clear()
-    targets_of_own_files.cache_clear()
+    targets_in_project_yaml.cache_clear()
 
 
 def composed(name: str, log_dir: Path, *overrides: str, stop: bool = False) -> DictConfig:
@@ -234,9 +234,12 @@ def composed(name: str, log_dir: Path, *overrides: str, stop: bool = False) -> D
     found = CASES[name]
     data = file_name(name) if found.data else "none"
     typed = [f"data={data}", f"model={file_name(name)}", "logger=none", *found.overrides]
-    typed += [f"paths.log_dir={quoted(log_dir)}", f"paths.data_dir={quoted(log_dir / 'data')}"]
+    typed += [
+        f"paths.log_dir={quote_value(log_dir)}",
+        f"paths.data_dir={quote_value(log_dir / 'data')}",
+    ]
     cfg = compose("train", *typed, "trainer.max_epochs=2", "trainer.accelerator=cpu", *overrides)
-    assert [*quick_problems(cfg), *configuration_problems(cfg)] == []
+    assert [*invalid_value_messages(cfg), *invalid_target_messages(cfg)] == []
     if cfg.callbacks is not None:
         with open_dict(cfg):
             cfg.callbacks.watch = {"_target_": f"{__name__}.Watch", "stop": stop}
@@ -260,5 +263,8 @@ def evaluation(folder: Path, log_dir: Path) -> DictConfig:
     """Compose the evaluation of a run, as the first of this process."""
     store = ConfigStore.instance()  # else it holds what an earlier command line has stored
     store.store(group="checkpoint", name="config", node={}, package="_global_")
-    paths = (f"paths.log_dir={quoted(log_dir)}", f"paths.data_dir={quoted(log_dir / 'data')}")
-    return compose("eval", f"ckpt_path={quoted(folder)}", *paths, "trainer.accelerator=cpu")
+    paths = (
+        f"paths.log_dir={quote_value(log_dir)}",
+        f"paths.data_dir={quote_value(log_dir / 'data')}",
+    )
+    return compose("eval", f"ckpt_path={quote_value(folder)}", *paths, "trainer.accelerator=cpu")

@@ -15,7 +15,7 @@ from typing import Any
 
 from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, absolute_uri
 from src.runtime.project import read_json, write_json
-from src.runtime.run_folder import Claim, now, write_run
+from src.runtime.run_folder import Claim, iso_now, update_run
 
 History = dict[str, list[tuple[int, float]]]
 
@@ -37,7 +37,7 @@ class HandWrittenRun:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text("seed: 1\n")
         environment = {"command": "python src/train.py", "git_commit": "abc"}
-        write_run(folder, status="running", started=now(), environment=environment)
+        update_run(folder, status="running", started=iso_now(), environment=environment)
         self.claim = Claim.acquire(folder) if claimed else None
         description = {
             "key": os.urandom(4).hex(),
@@ -66,7 +66,7 @@ class HandWrittenRun:
 
     def end(self, status: str = "finished", **record: Any) -> None:
         """Record how it ended."""
-        write_run(self.dir, status=status, ended=now(), **record)
+        update_run(self.dir, status=status, ended=iso_now(), **record)
         if self.claim:
             self.claim.release()
 

@@ -83,7 +83,7 @@ def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def problems(**model: Any) -> list[str]:
-    return check.configuration_problems(OmegaConf.create({"model": model}))
+    return check.invalid_target_messages(OmegaConf.create({"model": model}))
 
 
 @pytest.mark.parametrize("arguments", RIGHT.values(), ids=RIGHT)
@@ -126,7 +126,7 @@ def test_the_error_of_an_import_is_shown_as_it_is(
 def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     cfg = OmegaConf.create({"logger": {"wandb": {"_target_": "src.runtime.loggers.WandbLogger"}}})
-    (found,) = check.missing_packages(cfg)
+    (found,) = check.missing_logger_messages(cfg)
     assert "Type: uv pip install -e '.[wandb]' (without uv: pip install" in found
 
 
@@ -139,7 +139,7 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_shows_without_imports(cfg: dict[str, Any], expected: str) -> None:
-    (found,) = check.quick_problems(OmegaConf.create(cfg))
+    (found,) = check.invalid_value_messages(OmegaConf.create(cfg))
     assert found.startswith(expected)
 
 
@@ -154,7 +154,7 @@ def test_what_is_unused_or_fills_itself_is_no_problem() -> None:
             "ckpt_path": "last",
         }
     )
-    assert list(check.quick_problems(cfg)) == []
+    assert list(check.invalid_value_messages(cfg)) == []
 
 
 BROKEN = {
@@ -195,4 +195,4 @@ def test_the_project_as_it_comes_has_no_problems(command: Command) -> None:
     assert answer.out.endswith(" 0 problems\n")
     assert answer.code == 0
     with pytest.raises(ConfigError, match="no module nowhere"):
-        check.find_target("nowhere.Thing")
+        check.import_target("nowhere.Thing")

@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from src.runtime.checkpoint_config import (
     BASES,
     PACKAGES,
+    checked_node_copy,
     load_model,
-    targets_of_own_files,
-    trusted_config,
-    trusted_node,
+    targets_in_project_yaml,
+    trusted_config_from_checkpoint,
 )
 from src.runtime.checkpoints import read_checkpoint
 from src.runtime.project import ConfigError, instantiate
@@ -86,14 +86,14 @@ def hostile_nodes(target: Any) -> list[dict[str, Any]]:
 def test_hostile_targets_are_refused_wherever_they_hide(target: str) -> None:
     for node in hostile_nodes(target):
         with pytest.raises(ConfigError, match="may not be called"):
-            trusted_node(node, "model")
+            checked_node_copy(node, "model")
 
 
 @pytest.mark.parametrize("target", [None, 1, ["torch.nn.Linear"], {"a": 1}, "${oc.env:TARGET}"])
 def test_a_target_is_a_plain_text(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET", "os.system")
     with pytest.raises(ConfigError):
-        trusted_node({"_target_": target}, "model")
+        checked_node_copy({"_target_": target}, "model")
 
 
 def test_nothing_is_imported_for_a_foreign_package(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_nothing_is_imported_for_a_foreign_package(tmp_path: Path) -> None:
     sys.path.insert(0, str(tmp_path))
     try:
         with pytest.raises(ConfigError):
-            trusted_node({"_target_": "evil_package.Model"}, "model")
+            checked_node_copy({"_target_": "evil_package.Model"}, "model")
         assert "evil_package" not in sys.modules
     finally:
         sys.path.remove(str(tmp_path))
@@ -133,11 +133,11 @@ def test_what_passes_is_a_class_of_the_allowed_bases(package: str) -> None:
     passed = 0
     for path, value in reachable(importlib.import_module(package), package, 3):
         try:
-            trusted_node({"_target_": path}, "model")
+            checked_node_copy({"_target_": path}, "model")
         except ConfigError:
             continue
         passed += 1
-        assert path in targets_of_own_files() or (
+        assert path in targets_in_project_yaml() or (
             inspect.isclass(value)
             and issubclass(value, BASES)
             and f"{value.__module__}.".startswith(PACKAGES)
@@ -156,7 +156,9 @@ def test_interpolations_of_a_checkpoint_are_text(monkeypatch: pytest.MonkeyPatch
         "a${evil:${evil:2}}b",
         "${oc.env:A,${evil:}}",
     ]
-    node = OmegaConf.create(trusted_node({"texts": texts, "env": "${oc.env:HARMLESS}"}, "data"))
+    node = OmegaConf.create(
+        checked_node_copy({"texts": texts, "env": "${oc.env:HARMLESS}"}, "data")
+    )
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)
     assert not called
@@ -206,8 +208,8 @@ def test_a_pickle_of_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_installed_library_that_an_own_file_names_is_trusted(
     project: Path, tmp_path: Path
 ) -> None:
-    target = next(name for name in targets_of_own_files() if name.startswith("src.models"))
-    trusted_node({"_target_": target}, "model")
+    target = next(name for name in targets_in_project_yaml() if name.startswith("src.models"))
+    checked_node_copy({"_target_": target}, "model")
     torch.save({"config": {"model": {"_target_": "torch.nn.Identity"}}}, tmp_path / "x.ckpt")
-    config = trusted_config(tmp_path / "x.ckpt")
+    config = trusted_config_from_checkpoint(tmp_path / "x.ckpt")
     assert isinstance(instantiate(OmegaConf.create(config)["model"]), torch.nn.Identity)

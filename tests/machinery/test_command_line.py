@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from src import train
 from src.runtime import overrides
-from src.runtime.command_line import Job, compose, explain, state
+from src.runtime.command_line import CheckedTask, compose, error_text, state
 from src.runtime.project import ConfigError
 from src.runtime.sweeps import optimized_value
 
@@ -220,7 +220,7 @@ def test_a_mistake_in_one_job_of_a_sweep_stops_no_other(
 
 
 def test_launchers_can_pickle_a_job() -> None:
-    job = Job(len, False)
+    job = CheckedTask(len, False)
     assert pickle.loads(pickle.dumps(job)) == job
 
 
@@ -247,6 +247,6 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         nn.Linear(2, 3).load_state_dict(nn.Linear(3, 3).state_dict())
-    text = explain(caught.value)
+    text = error_text(caught.value)
     assert "Error(s) in loading state_dict for Linear: size mismatch for weight" in text
     assert "\n" not in text

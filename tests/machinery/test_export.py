@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.runtime import inference
-from src.runtime.inference import example_inputs, export_to_file
+from src.runtime.inference import example_input_batch, export_to_file
 from src.runtime.project import ConfigError
 
 
@@ -180,4 +180,4 @@ def test_inputs_that_are_no_tensors_need_an_example() -> None:
             return [["a text"], ["another"]]
 
     with pytest.raises(ConfigError, match="example_input_array"):
-        example_inputs(Model(), Texts())
+        example_input_batch(Model(), Texts())

@@ -17,14 +17,14 @@ from lightning.pytorch.loggers import Logger
 
 from src.runtime.loggers import (
     CSVLogger,
-    Journal,
-    ReportsFailure,
+    FailSafeLogger,
+    JSONLinesLogger,
     TensorBoardLogger,
     WandbLogger,
 )
 from src.runtime.mlflow_logger import MLflowLogger
 from src.runtime.mlflow_run import METRICS, STATE
-from src.runtime.mlflow_upload import run_page
+from src.runtime.mlflow_upload import run_page_url
 from src.runtime.project import read_json
 
 
@@ -45,7 +45,7 @@ def full_disk(path: Path) -> Iterator[None]:
 
 
 def test_the_journal_has_each_row_at_once(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = JSONLinesLogger(tmp_path)
     journal.log_metrics({"loss": 0.5, "nan": float("nan")}, step=3)
     (row,) = rows_of(tmp_path)
     assert row["step"] == 3
@@ -57,7 +57,7 @@ def test_the_journal_has_each_row_at_once(tmp_path: Path) -> None:
 def test_rows_wait_in_memory_for_room_on_the_disk(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal(tmp_path)
+    journal = JSONLinesLogger(tmp_path)
     journal.log_metrics({"loss": 0.0}, step=0)
     with full_disk(tmp_path / METRICS):
         for step in range(1, 50):
@@ -69,18 +69,18 @@ def test_rows_wait_in_memory_for_room_on_the_disk(
 
 def test_a_row_that_a_power_failure_cut_stays_alone(tmp_path: Path) -> None:
     (tmp_path / METRICS).write_text('{"time": 1, "st')
-    Journal(tmp_path).log_metrics({"loss": 1.0}, step=1)
+    JSONLinesLogger(tmp_path).log_metrics({"loss": 1.0}, step=1)
     cut, whole = (tmp_path / METRICS).read_text().splitlines()
     assert cut == '{"time": 1, "st'
     assert json.loads(whole)["step"] == 1
 
 
 def test_what_a_resumed_run_logs_again_is_there_once(tmp_path: Path) -> None:
-    killed = Journal(tmp_path)
+    killed = JSONLinesLogger(tmp_path)
     for step in range(10):
         killed.log_metrics({"loss": 1 / (1 + step)}, step)
     killed.log_metrics({"val/acc": 0.5}, 9)
-    resumed = Journal(tmp_path)
+    resumed = JSONLinesLogger(tmp_path)
     for step in range(5, 15):  # its checkpoint was of step 5
         resumed.log_metrics({"loss": 1 / (1 + step)}, step)
     resumed.log_metrics({"val/acc": 0.6, "loss": 1 / 10}, 9)
@@ -116,14 +116,14 @@ class Broken(Logger):
         raise OSError("no space")
 
 
-class SafeBroken(ReportsFailure, Broken):
+class SafeBroken(FailSafeLogger, Broken):
     """The same, made safe as `WandbLogger` is."""
 
 
 def fit(tmp_path: Path, *loggers: Logger, **settings: Any) -> Trainer:
     trainer = Trainer(
         default_root_dir=tmp_path,
-        logger=[*loggers, Journal(tmp_path)],
+        logger=[*loggers, JSONLinesLogger(tmp_path)],
         max_epochs=1,
         accelerator="cpu",
         limit_train_batches=4,
@@ -161,7 +161,11 @@ def test_a_tracker_that_fails_is_one_warning(
 
 
 def test_loggers_can_be_pickled(tmp_path: Path) -> None:
-    used: list[Logger] = [Journal(tmp_path), CSVLogger(tmp_path), TensorBoardLogger(str(tmp_path))]
+    used: list[Logger] = [
+        JSONLinesLogger(tmp_path),
+        CSVLogger(tmp_path),
+        TensorBoardLogger(str(tmp_path)),
+    ]
     used.append(MLflowLogger(tmp_path, "some", f"sqlite:///{tmp_path}/mlflow.db"))
     used[0].log_metrics({"loss": 1.0}, 1)
     for logger in used:
@@ -204,10 +208,10 @@ def test_wandb_without_an_account_costs_nothing_else(
 
 
 def test_the_page_of_a_run_on_a_server(tmp_path: Path) -> None:
-    assert run_page(tmp_path) is None
+    assert run_page_url(tmp_path) is None
     state = {"uri": "http://host:5000", "experiment_id": "1", "run_id": "abc"}
     (tmp_path / STATE).write_text(json.dumps(state))
-    page = run_page(tmp_path)
+    page = run_page_url(tmp_path)
     assert page
     assert page.startswith("http://host:5000/#/experiments/1/runs/abc/")
     assert "workflowType=machine_learning" in page

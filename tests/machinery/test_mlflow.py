@@ -15,8 +15,8 @@ from mlflow_tools import HandWrittenRun, client_of, stored_files, stored_history
 from PIL import Image
 
 from src.runtime import mlflow_upload
-from src.runtime.mlflow_logger import MOST_PARAMS, MLflowLogger, comparable_params
-from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, Upload, is_delivered
+from src.runtime.mlflow_logger import MOST_PARAMS, MLflowLogger, params_to_compare
+from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, RunUploader, is_fully_uploaded
 from src.runtime.project import read_json, write_json
 
 pytest.importorskip("mlflow")
@@ -46,13 +46,13 @@ def test_a_run_arrives_whole_and_is_delivered_once(make_run: MakeRun, uri: str) 
     (run.dir / "artifacts" / "notes").mkdir(parents=True)
     (run.dir / "artifacts" / "notes" / "a.txt").write_text("a")
     run.log_steps(range(1200))
-    assert not Upload(run.dir).send()
+    assert not RunUploader(run.dir).upload_new_data()
     assert stored_run(uri, run.dir).info.status == "RUNNING"
-    assert not is_delivered(run.dir)
+    assert not is_fully_uploaded(run.dir)
     run.log_steps(range(1200, 1300))
     run.end()
-    assert Upload(run.dir).send()
-    assert is_delivered(run.dir)
+    assert RunUploader(run.dir).upload_new_data()
+    assert is_fully_uploaded(run.dir)
     stored = stored_run(uri, run.dir)
     assert stored.info.status == "FINISHED"
     assert stored.info.run_name == "some"
@@ -62,14 +62,14 @@ def test_a_run_arrives_whole_and_is_delivered_once(make_run: MakeRun, uri: str) 
     assert stored_history(uri, run.dir) == run.history()
     files = ["config.yaml", "images/val_matrix_step_12.png", "notes/a.txt"]
     assert sorted(stored_files(uri, run.dir)) == files
-    assert "has everything that was logged" in mlflow_upload.describe_upload(run.dir)
+    assert "has everything that was logged" in mlflow_upload.upload_status_text(run.dir)
 
 
 def test_what_is_sent_again_is_there_once(make_run: MakeRun, uri: str) -> None:
     run = make_run()
     run.log_steps(range(700))
     run.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     first = stored_run(uri, run.dir).info.run_id
     # Killed before it noted what had arrived, or the run that it had created.
     for lost in ({"offset": 40, "delivered": None}, None):
@@ -77,7 +77,7 @@ def test_what_is_sent_again_is_there_once(make_run: MakeRun, uri: str) -> None:
             (run.dir / STATE).unlink()
         else:
             write_json(run.dir / STATE, read_json(run.dir / STATE) | lost)
-        Upload(run.dir).send()
+        RunUploader(run.dir).upload_new_data()
         assert stored_run(uri, run.dir).info.run_id == first
         assert stored_history(uri, run.dir) == run.history()
     key = read_json(run.dir / DESCRIPTION)["key"]
@@ -91,14 +91,14 @@ def test_names_that_mlflow_refuses_are_repaired_and_told(make_run: MakeRun, uri:
     run.log(1, {"train/loss": 0.5, **{name: float(i) for i, name in enumerate(bad)}})
     run.log(2, {"train/loss": 0.4, "x" * 301: 5.0})
     run.end()
-    assert Upload(run.dir).send()
+    assert RunUploader(run.dir).upload_new_data()
     history = stored_history(uri, run.dir)
     assert history["train/loss"] == [(1, 0.5), (2, 0.4)]
     assert history["train/loss_"] == [(1, 0.0)]  # not mixed with another name's
     assert len(history) == 1 + len(bad) + 1
     tags = stored_run(uri, run.dir).data.tags
     assert {"lr_0.1", "50_", "_1 try"} <= tags.keys()
-    line = mlflow_upload.describe_upload(run.dir)
+    line = mlflow_upload.upload_status_text(run.dir)
     assert "'train//loss' (train/loss_)" in line
     assert "'#1 try' (_1 try)" in line
 
@@ -109,11 +109,11 @@ def test_what_cannot_be_repaired_is_left_out_and_told(make_run: MakeRun, uri: st
         run.log(step, {"good": step})
         run.log(step, {"early": step}, at=-5 if step == 50 else None)  # no such time
     run.end()
-    assert Upload(run.dir).send()
+    assert RunUploader(run.dir).upload_new_data()
     history = stored_history(uri, run.dir)
     assert len(history["good"]) == 100
     assert len(history["early"]) == 99
-    assert "refused 'early'" in mlflow_upload.describe_upload(run.dir)
+    assert "refused 'early'" in mlflow_upload.upload_status_text(run.dir)
 
 
 def test_values_that_are_not_finite_arrive(make_run: MakeRun, uri: str) -> None:
@@ -122,7 +122,7 @@ def test_values_that_are_not_finite_arrive(make_run: MakeRun, uri: str) -> None:
     for step, value in values.items():
         run.log(step, {"loss": value})
     run.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     stored = dict(stored_history(uri, run.dir)["loss"])
     assert math.isnan(stored[1])
     assert stored[2] > 1e308  # a database has no infinity
@@ -139,7 +139,7 @@ def test_a_damaged_line_costs_only_itself(make_run: MakeRun, uri: str) -> None:
     with (run.dir / METRICS).open("a") as file:
         file.write('{"time": 1, "step": 3, "metr')  # still being written
     run.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     assert stored_history(uri, run.dir) == {"loss": [(1, 1.0), (2, 2.0)]}
 
 
@@ -147,35 +147,35 @@ def test_a_resumed_run_goes_on_in_its_own(make_run: MakeRun, uri: str) -> None:
     run = make_run(params={"trainer.max_epochs": "1"})
     run.log_steps(range(10))
     run.end("killed")
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     first = stored_run(uri, run.dir)
     assert first.info.status == "KILLED"
     again = make_run(**read_json(run.dir / DESCRIPTION) | {"params": {"trainer.max_epochs": "2"}})
     again.log_steps(range(10, 20))
-    assert not is_delivered(run.dir)
-    Upload(run.dir).send()
+    assert not is_fully_uploaded(run.dir)
+    RunUploader(run.dir).upload_new_data()
     again.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     stored = stored_run(uri, run.dir)
     assert stored.info.run_id == first.info.run_id
     assert stored.info.status == "FINISHED"
     assert stored.data.params == {"trainer.max_epochs": "1"}  # MLflow changes none
     assert len(stored_history(uri, run.dir)["train/loss"]) == 20
-    assert "It refused 'trainer.max_epochs'" in mlflow_upload.describe_upload(run.dir)
+    assert "It refused 'trainer.max_epochs'" in mlflow_upload.upload_status_text(run.dir)
 
 
 def test_a_run_that_was_deleted_in_mlflow_is_created_anew(make_run: MakeRun, uri: str) -> None:
     run = make_run()
     run.log_steps(range(10))
-    upload = Upload(run.dir)
-    upload.send()
+    upload = RunUploader(run.dir)
+    upload.upload_new_data()
     deleted = stored_run(uri, run.dir).info.run_id
     client_of(uri).delete_run(deleted)
     run.log_steps(range(10, 20))
     run.end()
-    assert not upload.send()
+    assert not upload.upload_new_data()
     assert "active" in read_json(run.dir / STATE)["error"]
-    assert upload.send()
+    assert upload.upload_new_data()
     assert stored_run(uri, run.dir).info.run_id != deleted
     assert stored_history(uri, run.dir) == run.history()
     assert read_json(run.dir / STATE)["rejected"] == {}
@@ -187,9 +187,9 @@ def test_a_sweep_is_one_run_with_its_jobs_below(
     jobs = [make_run(f"train/multiruns/lr/{n}", run_name=f"lr=0.{n}") for n in range(3)]
     for number, job in enumerate(jobs):
         job.log_steps(range(5))
-        Upload(job.dir).send()
+        RunUploader(job.dir).upload_new_data()
         job.end("failed" if number == 1 else "finished")
-        Upload(job.dir).send()
+        RunUploader(job.dir).upload_new_data()
     children = [stored_run(uri, job.dir) for job in jobs]
     (parent_id,) = {run.data.tags["mlflow.parentRunId"] for run in children}
     parent = client_of(uri).get_run(parent_id)
@@ -203,13 +203,13 @@ def test_a_sweep_is_one_run_with_its_jobs_below(
 def test_a_password_stays_in_the_environment(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.runtime.mlflow_logger.request_upload", lambda run_dir: None)
+    monkeypatch.setattr("src.runtime.mlflow_logger.start_uploader", lambda run_dir: None)
     logger = MLflowLogger(tmp_path, "some", "http://me:secret@127.0.0.1:9/")
     logger.experiment.log_param(logger.run_id, "p", 1)
     assert read_json(tmp_path / DESCRIPTION)["tracking_uri"] == "http://127.0.0.1:9/"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9/")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert not Upload(tmp_path).send()
+    assert not RunUploader(tmp_path).upload_new_data()
     written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     assert "secret" not in written
     assert "127.0.0.1" in read_json(tmp_path / STATE)["error"]
@@ -231,7 +231,7 @@ def test_parameters_are_what_one_would_compare() -> None:
         },
         "callbacks": {"early_stopping": {"patience": 3}},
     }
-    assert comparable_params(config) == {
+    assert params_to_compare(config) == {
         "seed": "0",
         "trainer": "Trainer",
         "trainer.max_epochs": "3",
@@ -248,7 +248,7 @@ def test_parameters_are_what_one_would_compare() -> None:
 @pytest.fixture
 def logger(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> MLflowLogger:
     """Return a logger that starts no upload."""
-    monkeypatch.setattr("src.runtime.mlflow_logger.request_upload", lambda run_dir: None)
+    monkeypatch.setattr("src.runtime.mlflow_logger.start_uploader", lambda run_dir: None)
     return MLflowLogger(tmp_path / "run", "by_hand", uri)
 
 
@@ -284,7 +284,7 @@ def test_calls_of_mlflows_client_arrive(
     client.log_image(run_id, "no image", "y.png")
     client.log_something(run_id, 1)
     assert len(caplog.records) == 2
-    Upload(logger.run_dir).send()
+    RunUploader(logger.run_dir).upload_new_data()
     history = stored_history(uri, logger.run_dir)
     assert history == {"own": [(3, 1.5), (4, 2.5)]}
     stored = stored_run(uri, logger.run_dir).data
@@ -304,18 +304,18 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
     first = make_run("train/runs/first")
     first.log_steps(range(10))
     log_dir = tmp_path / "logs"
-    following = threading.Thread(target=mlflow_upload.follow, args=(log_dir,))
+    following = threading.Thread(target=mlflow_upload.upload_runs_until_idle, args=(log_dir,))
     following.start()
     time.sleep(0.5)
     second = make_run("train/runs/second")
     with monkeypatch.context() as patched:
         patched.setattr(mlflow_upload, "subprocess", None)  # starting a second process would fail
-        mlflow_upload.request_upload(second.dir)
+        mlflow_upload.start_uploader(second.dir)
     for run in (first, second):
         run.log_steps(range(10, 20))
         run.end()
-    assert "has everything" in mlflow_upload.wait_for_upload(second.dir)
-    assert "has everything" in mlflow_upload.wait_for_upload(log_dir)
+    assert "has everything" in mlflow_upload.wait_for_upload_status(second.dir)
+    assert "has everything" in mlflow_upload.wait_for_upload_status(log_dir)
     following.join(30)
     assert not following.is_alive()
     for run in (first, second):
@@ -328,7 +328,7 @@ def test_sync_moves_runs_to_another_store(
     run = make_run()
     run.log_steps(range(10))
     run.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     moved = f"sqlite:///{tmp_path}/moved.db"
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for _ in range(2):
@@ -359,7 +359,7 @@ def test_a_training_run_arrives_by_itself(compose_train: Any, tmp_path: Path) ->
     cfg = compose_train("logger=mlflow", f"logger.mlflow.tracking_uri={database}")
     train(cfg)
     (run_dir,) = (path.parent for path in (tmp_path / "logs").rglob("run.json"))
-    assert is_delivered(run_dir)
+    assert is_fully_uploaded(run_dir)
     rows = [json.loads(line) for line in (run_dir / METRICS).read_text().splitlines()]
     logged = sum(len(row["metrics"]) for row in rows)
     assert sum(map(len, stored_history(database, run_dir).values())) == logged > 5

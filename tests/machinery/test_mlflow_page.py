@@ -17,8 +17,8 @@ from browser import EXECUTABLE, browser
 from matplotlib.figure import Figure
 from mlflow_tools import HandWrittenRun, Server
 
-from src.runtime.mlflow_run import Upload
-from src.runtime.mlflow_upload import run_page
+from src.runtime.mlflow_run import RunUploader
+from src.runtime.mlflow_upload import run_page_url
 
 pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> HandWrittenRun:
         figure.subplots().plot([0, step])
         figure.savefig(run.dir / "images" / f"val_matrix_step_{step:06d}.png")
     run.end()
-    Upload(run.dir).send()
+    RunUploader(run.dir).upload_new_data()
     return run
 
 
@@ -102,10 +102,10 @@ def test_a_server_has_a_page_of_its_own(
     run.end()
     server.start()
     try:
-        Upload(run.dir).send()
+        RunUploader(run.dir).upload_new_data()
         monkeypatch.setattr("webbrowser.open", lambda address: True)
         answer = command(str(run.dir), verb="ui")
-        assert answer.out.split() == ["MLflow:", run_page(run.dir)]
+        assert answer.out.split() == ["MLflow:", run_page_url(run.dir)]
         assert answer.out.split()[1].startswith(f"{server.uri}/#/experiments/")
     finally:
         server.send(signal.SIGKILL)

@@ -43,8 +43,8 @@ def table(
     folder: Path, capsys: pytest.CaptureFixture[str], metric: str | None = None
 ) -> list[list[str]]:
     """Return the words of each printed line."""
-    runs = report.read_runs(runs_below(folder))
-    report.print_runs(runs, *report.choose_metric(runs, metric, None), None)
+    runs = report.run_results(runs_below(folder))
+    report.print_runs(runs, *report.metric_and_mode(runs, metric, None), None)
     return [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -76,7 +76,7 @@ def test_a_loss_is_better_when_it_is_smaller(
 
 def test_the_best_value_of_the_monitored_metric_counts(tmp_path: Path) -> None:
     write_run(tmp_path / "a", [], metrics={"val/acc": 0.6}, best_value=0.7)
-    (run,) = report.read_runs(runs_below(tmp_path))
+    (run,) = report.run_results(runs_below(tmp_path))
     assert run.row["val/acc"] == run.metrics["val/acc"] == 0.7
 
 
@@ -101,7 +101,7 @@ def test_a_table_fits_its_terminal(
         write_run(tmp_path / name, overrides, status=status, metrics={"val/acc": number / 7})
     for width in (80, 60, 200):
         monkeypatch.setenv("COLUMNS", str(width))
-        runs = report.read_runs(runs_below(tmp_path))
+        runs = report.run_results(runs_below(tmp_path))
         shown = report.print_runs(runs, "val/acc", "max", top=5)
         table_lines = capsys.readouterr().out.splitlines()
         assert len(shown) == 5

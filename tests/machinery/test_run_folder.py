@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from src.runtime import run_folder
-from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run, write_run
+from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run, update_run
 
 
 def write_claim(folder: Path, number: int, **changes: object) -> Path:
@@ -79,9 +79,9 @@ def test_only_one_of_many_takes_over_a_dead_run(tmp_path: Path) -> None:
 
 def test_a_suspended_owner_notices_that_it_lost(tmp_path: Path) -> None:
     claim = Claim.acquire(tmp_path)
-    assert not claim.lost()
+    assert not claim.is_lost()
     write_claim(tmp_path, claim.number + 1)
-    assert claim.lost()
+    assert claim.is_lost()
 
 
 def test_a_release_leaves_the_claim_of_somebody_else(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_claim_that_is_just_being_written_counts_as_live(tmp_path: Path) -> No
 
 
 def test_a_run_whose_process_disappeared_is_read_as_killed(tmp_path: Path) -> None:
-    write_run(tmp_path, status="running", task="train")
+    update_run(tmp_path, status="running", task="train")
     record = read_run(tmp_path)
     assert record is not None
     assert record["status"] == "killed"
@@ -113,10 +113,10 @@ def test_ids_are_unique_under_slurm_and_a_requeued_job_gets_its_folder_back(
     assert len(ids) == 40, "two commands in one salloc shell make two runs"
     first = tmp_path / "train" / "runs" / sorted(ids)[0]
     first.mkdir(parents=True)
-    write_run(first, status="killed", task="train")
+    update_run(first, status="killed", task="train")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run_folder.new_run_id(str(tmp_path), "train") == first.name
-    write_run(first, status="finished")
+    update_run(first, status="finished")
     assert run_folder.new_run_id(str(tmp_path), "train") not in ids
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_PROCID", "1")

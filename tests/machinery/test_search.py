@@ -223,13 +223,13 @@ def test_a_killed_trial_is_completed_under_its_number(mine: Search) -> None:
     assert mine.ran() == ["0", "1", "1", "2", "3"]
     assert mine.trials()[1].params == params
     assert mine.trials()[1].value == params["x"]
-    assert "seed=3" not in (read_run(mine.folder / "1") or {})["overrides"]
+    assert "seed=3" not in read_run(mine.folder / "1")["overrides"]
 
 
 def test_a_result_that_was_not_told_is_not_computed_again(mine: Search) -> None:
     mine.start(2, TOY_DEADLY="1").wait()
     record = {"status": "finished", "metrics": {"val/acc": 0.25}}
-    known = read_run(mine.folder / "1") or {}
+    known = read_run(mine.folder / "1")
     write_json(mine.folder / "1/run.json", known | record)
     mine.run(2)
     assert mine.ran() == ["0", "1"]

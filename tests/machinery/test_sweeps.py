@@ -15,7 +15,7 @@ import toy_sweep
 
 from src.runtime import run_folder, sweeps
 from src.runtime.project import read_json, write_json
-from src.runtime.run_folder import Claim, RunIsActive, now, read_run
+from src.runtime.run_folder import Claim, RunIsActive, iso_now, read_run
 
 TOY = str(Path(toy_sweep.__file__))
 
@@ -104,7 +104,7 @@ def test_a_failure_stops_no_other_job_and_is_repeated(toy: Toy) -> None:
 
 def test_a_killed_job_keeps_its_folder(toy: Toy) -> None:
     assert toy.start("x=1,2,3", TOY_DEADLY="1").wait() == -signal.SIGKILL
-    assert (read_run(toy.folder / "1") or {})["status"] == "killed"
+    assert read_run(toy.folder / "1")["status"] == "killed"
     toy.run("x=1,2,3")
     assert toy.ran() == ["0 1", "1 2", "1 2", "2 3"]
 
@@ -151,7 +151,7 @@ def test_processes_of_one_job_share_its_folder_and_jobs_do_not(tmp_path: Path) -
     jobs = [(number, [f"x={number}", "+y='${missing}'"]) for number in range(10)] * 4
 
     def folder(job: Any) -> str:
-        return sweeps.assign_job_dir(str(tmp_path), *job)
+        return sweeps.assign_job_folder_name(str(tmp_path), *job)
 
     with ThreadPoolExecutor(40) as pool:
         assert list(pool.map(folder, jobs)) == [str(number) for number, _ in jobs]
@@ -211,7 +211,7 @@ def test_the_table_shows_what_is_monitored(toy: Toy, capsys: pytest.CaptureFixtu
 
 
 def test_jobs_that_recorded_nothing_are_shown(tmp_path: Path) -> None:
-    sweeps.assign_job_dir(str(tmp_path), 0, ["x=1"])
+    sweeps.assign_job_folder_name(str(tmp_path), 0, ["x=1"])
     ((folder, record),) = run_folder.runs_below(tmp_path)
     assert (folder.name, record["status"], record["overrides"]) == ("0", "not started", ["x=1"])
 
@@ -221,7 +221,7 @@ def test_a_single_run_asks_nothing_of_the_callback(
 ) -> None:
     toy_sweep.main("x=1", f"paths.log_dir={toy.log_dir}", f"hydra.run.dir={toy.log_dir}/run")
     assert not [str(warning.message) for warning in recwarn if "allback" in str(warning.message)]
-    assert now()[:4] == (read_run(toy.log_dir / "run") or {})["started"][:4]
+    assert iso_now()[:4] == read_run(toy.log_dir / "run")["started"][:4]
 
 
 def test_a_sweep_that_runs_on_another_host_is_refused(toy: Toy) -> None:

@@ -21,11 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.runtime import run_folder, sweeps
-from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, as_typed, prepare_environment
+from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, override_list, prepare_environment
 
 prepare_environment()
-run_folder.register_resolvers()
-sweeps.register_resolvers()
+run_folder.register_run_resolvers()
+sweeps.register_job_resolver()
 
 CONFIG: dict[str, Any] = {
     "task_name": "toy",
@@ -50,25 +50,27 @@ ConfigStore.instance().store(name="toy", node=CONFIG)
 
 def job(cfg: DictConfig) -> Any:
     """Record `val/acc` = x as a run does, and return it."""
-    is_finished, result = sweeps.finished_job_result(cfg)
-    if is_finished:
-        return result
+    if (metrics := sweeps.finished_job_metrics()) is not None:
+        return sweeps.optimized_value(cfg, metrics)
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     claim = run_folder.Claim.acquire(run_dir)
-    start = {"started": run_folder.now(), "overrides": as_typed(hydra_config.overrides.task)}
-    run_folder.write_run(run_dir, **start, status="running", metrics={}, error=None)
+    start = {
+        "started": run_folder.iso_now(),
+        "overrides": override_list(hydra_config.overrides.task),
+    }
+    run_folder.update_run(run_dir, **start, status="running", metrics={}, error=None)
     with Path(cfg.paths.log_dir, "lines").open("a") as file:
         file.write(f"{run_dir.name} {cfg.x}\n")
     time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
     if os.environ.get("TOY_BAD") in ("all", str(cfg.x)):
-        run_folder.write_run(run_dir, status="failed", error=f"ValueError: x={cfg.x} is bad")
+        run_folder.update_run(run_dir, status="failed", error=f"ValueError: x={cfg.x} is bad")
         claim.release()
         raise ValueError(f"x={cfg.x} is bad")
     if os.environ.get("TOY_DEADLY") == run_dir.name:
         os.kill(os.getpid(), signal.SIGKILL)
     metrics = {"val/acc": cfg.x, "val/loss": 1 - cfg.x}
-    run_folder.write_run(run_dir, status="finished", metrics=metrics, monitor="val/loss")
+    run_folder.update_run(run_dir, status="finished", metrics=metrics, monitor="val/loss")
     claim.release()
     return sweeps.optimized_value(cfg, metrics)
 

@@ -12,7 +12,7 @@ from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.loggers import CSVLogger, Journal
+from src.runtime.loggers import CSVLogger, JSONLinesLogger
 from src.runtime.project import ConfigError, instantiate
 from src.runtime.run_folder import Claim
 
@@ -22,7 +22,7 @@ SWITCHES = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressB
 
 
 class Objects(TypedDict):
-    """What a run is made of; `cfg` is complete, with what the datamodule knows filled in."""
+    """The objects of a run, and its configuration with the values of the datamodule."""
 
     cfg: DictConfig
     datamodule: pl.LightningDataModule | None
@@ -31,7 +31,7 @@ class Objects(TypedDict):
 
 
 def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = None) -> Objects:
-    """Seed the random generators, and instantiate each part of a run.
+    """Seed the random generators, and instantiate datamodule, model and trainer.
 
     Args:
         cfg: the run's configuration.
@@ -45,17 +45,17 @@ def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = N
     if cfg.get("seed") is not None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = _built(cfg.get("data"), "data", pl.LightningDataModule)
-    cfg = fill_from_datamodule(cfg, datamodule)
+    cfg = fill_missing_values(cfg, datamodule)
     model = _built(cfg.model, "model", pl.LightningModule)
     if model is None:
         raise ConfigError("model: there is none. Choose one: model=NAME")
     trainer = _build_trainer(cfg, [*_build_group(cfg, "callbacks", pl.Callback), *callbacks])
-    _use_plain_checkpoints(trainer, plain_config(cfg), claim)
+    _use_plain_checkpoints(trainer, config_as_plain_dict(cfg), claim)
     return Objects(cfg=cfg, datamodule=datamodule, model=model, trainer=trainer)
 
 
-def fill_from_datamodule(cfg: DictConfig, datamodule: pl.LightningDataModule | None) -> DictConfig:
-    """Return a configuration whose `???` in the model are the datamodule's attributes.
+def fill_missing_values(cfg: DictConfig, datamodule: pl.LightningDataModule | None) -> DictConfig:
+    """Return a copy of the configuration, with `???` in the model set from the datamodule.
 
     `num_classes: ???` anywhere in the node `model` becomes `datamodule.num_classes`.
 
@@ -74,8 +74,8 @@ def fill_from_datamodule(cfg: DictConfig, datamodule: pl.LightningDataModule | N
     return filled
 
 
-def plain_config(cfg: DictConfig) -> dict[str, Any]:
-    """Return a configuration as nested plain data, resolved except for `${oc.env:...}`.
+def config_as_plain_dict(cfg: DictConfig) -> dict[str, Any]:
+    """Return the configuration as a nested dictionary, resolved except for `${oc.env:...}`.
 
     So no secret of the environment reaches a checkpoint or a tracker.
     """
@@ -130,9 +130,9 @@ def _build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     if not any(isinstance(callback, Checkpoint) for callback in callbacks):
         settings["enable_checkpointing"] = False  # no silent default of Lightning's
     loggers = _build_group(cfg, "logger", Logger)
-    if not any(isinstance(logger, Journal) for logger in loggers):
+    if not any(isinstance(logger, JSONLinesLogger) for logger in loggers):
         is_first = not loggers or isinstance(loggers[0], CSVLogger)  # modules talk to the first one
-        loggers.insert(0 if is_first else len(loggers), Journal(cfg.paths.output_dir))
+        loggers.insert(0 if is_first else len(loggers), JSONLinesLogger(cfg.paths.output_dir))
     logger = False if is_barebones else loggers
     return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 

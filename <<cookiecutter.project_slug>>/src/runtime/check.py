@@ -1,7 +1,7 @@
 """Validate a configuration: types of keys, targets, their arguments, installed packages, files.
 
 Hydra refuses a wrong type while it composes; the rest is checked on what it has composed. Refuses
-only what certainly cannot run. Imports no torch by itself: `configuration_problems` imports the
+only what certainly cannot run. Imports no torch by itself: `invalid_target_messages` imports the
 targets of the configuration.
 """
 
@@ -21,7 +21,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import to_absolute_path
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.runtime.project import PROJECT_ROOT, ConfigError, did_you_mean, find_object
+from src.runtime.project import PROJECT_ROOT, ConfigError, did_you_mean, import_object
 
 PARTS = ("data", "model", "trainer", "callbacks", "logger")  # the nodes that verbs build
 # Where a target may be that was written without its package, or with the wrong one.
@@ -32,15 +32,15 @@ PACKAGES = (
 
 
 @dataclass
-class Trainer:
-    """Arguments of `lightning.pytorch.Trainer`; any other of them can be set as well."""
+class TrainerSchema:
+    """Schema of the node `trainer`, which accepts all other arguments of Lightning's Trainer."""
 
     max_epochs: int | None = MISSING
 
 
 @dataclass
-class Train:
-    """The types of the keys of `train.yaml`; a project has further keys of its own, of any type."""
+class TrainSchema:
+    """Schema of `train.yaml`, which accepts further keys of any type."""
 
     task_name: str = MISSING
     tags: list[str] = MISSING
@@ -50,19 +50,19 @@ class Train:
     ckpt_path: str | None = MISSING
     init_from: str | None = MISSING
     paths: dict[str, str] = field(default_factory=dict)
-    trainer: Trainer | None = field(default_factory=Trainer)
+    trainer: TrainerSchema | None = field(default_factory=TrainerSchema)
 
 
-def register_schema() -> None:
-    """Store the schema, for the line `- optional schema@_global_: train` in `train.yaml`."""
-    node = OmegaConf.structured(Train)
+def register_config_schema() -> None:
+    """Register the schema of `train.yaml` in Hydra's ConfigStore as `schema/train`."""
+    node = OmegaConf.structured(TrainSchema)
     OmegaConf.set_struct(node, False)  # accepts keys that the dataclass does not have
     OmegaConf.set_struct(node.trainer, False)
     ConfigStore.instance().store(group="schema", name="train", node=node)
 
 
-def quick_problems(cfg: DictConfig) -> Iterator[str]:
-    """Yield what is wrong in a configuration, as far as it shows without importing its targets.
+def invalid_value_messages(cfg: DictConfig) -> Iterator[str]:
+    """Yield a message for each missing or invalid value, without importing any target.
 
     Raises:
         omegaconf.errors.InterpolationResolutionError: if a node cannot be resolved.
@@ -83,30 +83,30 @@ def quick_problems(cfg: DictConfig) -> Iterator[str]:
             yield f"callbacks.{name} has no _target_. To use that file: callbacks=[default,{name}]"
 
 
-def missing_packages(cfg: DictConfig) -> Iterator[str]:
-    """Yield how to install each tracker that is chosen and not installed."""
+def missing_logger_messages(cfg: DictConfig) -> Iterator[str]:
+    """Yield an install message for each selected logger that is not installed."""
     for name in cfg.get("logger") or {}:
         if name in ("mlflow", "tensorboard", "wandb") and find_spec(name) is None:
             install = f"pip install -e '.[{name}]'"
             yield f"{name} is not installed. Type: uv {install} (without uv: {install})"
 
 
-def configuration_problems(cfg: DictConfig) -> list[str]:
-    """Return what is wrong between the nodes of a configuration and what they call.
+def invalid_target_messages(cfg: DictConfig) -> list[str]:
+    """Return a message for each invalid target and each argument that it does not accept.
 
     Imports each target; what comes out of a checkpoint was checked before it was composed.
     """
-    return [problem for key, node in _target_nodes(cfg) for problem in node_problems(key, node)]
+    return [text for key, node in _target_nodes(cfg) for text in invalid_node_messages(key, node)]
 
 
-CHECKS = (quick_problems, missing_packages, configuration_problems)  # the fastest first
+CHECKS = (invalid_value_messages, missing_logger_messages, invalid_target_messages)  # fastest first
 
 
-def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with one node, importing its target: the target, or its arguments."""
+def invalid_node_messages(key: str, node: dict[str, Any]) -> Iterator[str]:
+    """Yield a message if the target is invalid, and for each argument it does not accept."""
     target = str(node["_target_"])
     try:
-        accepted = _arguments_of(find_target(target))
+        accepted = _arguments_of(import_target(target))
     except ConfigError as error:
         yield f"{key}._target_={target}: {error}"
         return
@@ -119,18 +119,18 @@ def node_problems(key: str, node: dict[str, Any]) -> Iterator[str]:
             yield f"{key}.{name}: {target} takes no {name}.{near} It takes {takes or 'nothing'}"
 
 
-def find_target(path: str) -> Any:
-    """Return the object that a `_target_` names, importing it.
+def import_target(path: str) -> Any:
+    """Import and return the object that a `_target_` names.
 
     Raises:
         ConfigError: if there is none, with the nearest one, or its module cannot be imported.
     """
     try:
-        return find_object(path)
+        return import_object(path)
     except Exception as error:  # also what its module raises
         cause = error.__cause__ or error
         missing = str(getattr(cause, "name", None))
-        reason = f"{type(cause).__name__}: {cause}{place_in_own_code(cause)}"
+        reason = f"{type(cause).__name__}: {cause}{error_location_suffix(cause)}"
         if missing == "pytorch_lightning":
             reason = "write: import lightning.pytorch as pl"
         elif isinstance(cause, ModuleNotFoundError) and path.startswith(missing):
@@ -138,8 +138,8 @@ def find_target(path: str) -> Any:
         raise ConfigError(reason) from error
 
 
-def place_in_own_code(error: BaseException) -> str:
-    """Return where in the owner's code an error arose, for the end of a message; or nothing."""
+def error_location_suffix(error: BaseException) -> str:
+    """Return ` (FILE:LINE; ...)` for an error from the project, otherwise an empty string."""
     own = rf'"{re.escape(str(PROJECT_ROOT))}.(src.(?!runtime)\w+[/\\].+)", line (\d+)'
     places = re.findall(own, "".join(traceback.format_tb(error.__traceback__)))
     hint = "HYDRA_FULL_ERROR=1 shows the traceback"

@@ -19,8 +19,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.runtime.checkpoints import CONFIG_KEY, fit_compiled_names, read_checkpoint
-from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, find_object, instantiate
+from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint, rename_compiled_weights
+from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, import_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
 PACKAGES = ("torch.", "torchvision.", "torchmetrics.", "lightning.", "src.data.", "src.models.")
@@ -30,7 +30,7 @@ ENVIRONMENT_VARIABLE = re.compile(r"\$\{oc\.env:[^${}]*\}")  # the one interpola
 
 
 def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
-    """Return `cfg` with the file, and the data, model and precision, of its checkpoint filled in.
+    """Return a copy of `cfg` completed with data, model and precision from its checkpoint.
 
     What `cfg` has of its own stays.
 
@@ -43,7 +43,7 @@ def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
     cfg.ckpt_path = str(find_checkpoint(cfg.ckpt_path, cfg.paths.log_dir))
     if cfg.get("model"):
         return cfg
-    nodes = OmegaConf.create(trusted_config(cfg.ckpt_path))
+    nodes = OmegaConf.create(trusted_config_from_checkpoint(cfg.ckpt_path))
     with open_dict(cfg):
         for key in ("data", "model"):
             cfg[key] = cfg.get(key) or nodes.get(key)
@@ -52,7 +52,7 @@ def config_from_checkpoint(cfg: DictConfig) -> DictConfig:
 
 
 def load_model(path: str | Path) -> LightningModule:
-    """Rebuild the model of a checkpoint, in evaluation mode, from nothing but the file.
+    """Load a model from a checkpoint file, in evaluation mode.
 
     Args:
         path: the file, the folder of a run (its best checkpoint), or `best` or `last` of the
@@ -62,13 +62,13 @@ def load_model(path: str | Path) -> LightningModule:
         ConfigError: if there is no such checkpoint, or it cannot be used.
     """
     file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
-    model = instantiate(OmegaConf.create(trusted_config(file)["model"]))
-    restore_model(model, file)
+    model = instantiate(OmegaConf.create(trusted_config_from_checkpoint(file)["model"]))
+    restore_for_eval(model, file)
     return model
 
 
-def restore_model(model: LightningModule, path: str | Path, datamodule: Any = None) -> None:
-    """Load the weights of a checkpoint for evaluation, and what its datamodule has learned.
+def restore_for_eval(model: LightningModule, path: str | Path, datamodule: Any = None) -> None:
+    """Load a checkpoint's weights, set evaluation mode, and restore the datamodule's state.
 
     Args:
         model: the one that the checkpoint was written for.
@@ -81,15 +81,15 @@ def restore_model(model: LightningModule, path: str | Path, datamodule: Any = No
     checkpoint = read_checkpoint(path)
     model.configure_model()  # some modules build their layers there
     model.on_load_checkpoint(checkpoint)
-    fit_compiled_names(model, checkpoint["state_dict"])
+    rename_compiled_weights(model, checkpoint["state_dict"])
     model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
     model.eval()
     if state := checkpoint.get(type(datamodule).__qualname__):  # where Lightning stores it
         datamodule.load_state_dict(state)
 
 
-def trusted_config(path: str | Path) -> dict[str, Any]:
-    """Return the nodes `data` and `model` of a checkpoint's configuration, and the precision.
+def trusted_config_from_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the checked data, model and precision from a checkpoint's configuration.
 
     Raises:
         ConfigError: if the file cannot be read, holds no configuration, or would call what is not
@@ -98,15 +98,15 @@ def trusted_config(path: str | Path) -> dict[str, Any]:
     config = read_checkpoint(path).get(CONFIG_KEY)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ConfigError(f"{path} holds no configuration. To take its weights: init_from=PATH")
-    nodes = {key: trusted_node(config.get(key), key) for key in ("data", "model")}
+    nodes = {key: checked_node_copy(config.get(key), key) for key in ("data", "model")}
     precision = (config.get("trainer") or {}).get("precision")
     if isinstance(precision, (str, int)):
-        nodes["trainer"] = {"precision": trusted_node(precision, "trainer.precision")}
+        nodes["trainer"] = {"precision": checked_node_copy(precision, "trainer.precision")}
     return {key: node for key, node in nodes.items() if node is not None}
 
 
-def trusted_node(node: Any, key: str) -> Any:
-    """Return a copy of a node in which `${...}` is text, except for environment variables.
+def checked_node_copy(node: Any, key: str) -> Any:
+    """Return a copy of a node, with its targets checked and its interpolations escaped.
 
     Raises:
         ConfigError: naming the first `_target_`, at any depth, that may not be called, and how to
@@ -119,9 +119,9 @@ def trusted_node(node: Any, key: str) -> Any:
             raise ConfigError(
                 f"{key}._target_ of the checkpoint may not be called: it is {allowed}. {advice}"
             )
-        return {name: trusted_node(child, f"{key}.{name}") for name, child in node.items()}
+        return {name: checked_node_copy(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):
-        return [trusted_node(child, f"{key}[{index}]") for index, child in enumerate(node)]
+        return [checked_node_copy(child, f"{key}[{index}]") for index, child in enumerate(node)]
     if isinstance(node, str) and not ENVIRONMENT_VARIABLE.fullmatch(node):
         # A backslash before it would escape the escape: each is doubled.
         return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", node)
@@ -129,8 +129,8 @@ def trusted_node(node: Any, key: str) -> Any:
 
 
 @cache
-def targets_of_own_files() -> frozenset[str]:
-    """Return the targets that the project's own YAML files name."""
+def targets_in_project_yaml() -> frozenset[str]:
+    """Return the set of all targets in the project's YAML files."""
     pattern = re.compile(r"^\s*(?:-\s+)?_target_:\s*([\w.]+)", re.MULTILINE)
     texts = [file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml")]
     return frozenset(pattern.findall("\n".join(texts)))
@@ -139,12 +139,12 @@ def targets_of_own_files() -> frozenset[str]:
 def _is_trusted(target: Any) -> bool:
     if not isinstance(target, str):
         return False
-    if target in targets_of_own_files():
+    if target in targets_in_project_yaml():
         return True
     if not target.startswith(PACKAGES):  # before anything is imported
         return False
     try:
-        found = find_object(target)
+        found = import_object(target)
     except Exception:  # whatever the import of a module raises
         return False
     # The object decides, not the text: `torch.nn.modules.module.torch.load` is `torch.load`.

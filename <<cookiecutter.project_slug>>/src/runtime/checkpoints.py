@@ -16,7 +16,7 @@ from omegaconf import Container, OmegaConf
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from src.runtime.project import PROJECT_ROOT, ConfigError, atomic_file
+from src.runtime.project import PROJECT_ROOT, ConfigError, atomic_write
 from src.runtime.run_folder import Claim, find_checkpoint
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ PLAIN = {
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints that `torch.load(weights_only=True)` reads, with the configuration.
+    """Write checkpoints that `torch.load(weights_only=True)` can read.
 
     What is not plain data is converted or left out, and reported in one line.
 
@@ -51,12 +51,12 @@ class PlainCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint. A file that cannot be written is reported, and training goes on.
+        """Write a checkpoint, and log an error if the disk does not allow it.
 
         Raises:
             ConfigError: if another process has taken over the run.
         """
-        if self.claim is not None and self.claim.lost():
+        if self.claim is not None and self.claim.is_lost():
             raise ConfigError(f"{path} is not written: another process has taken over this run")
         changes: list[str] = []
         plain = to_plain_data(checkpoint, changes)
@@ -70,7 +70,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
             return
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
+            with atomic_write(path) as file:
                 torch.save(plain, file)
         except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
             log.error("%s was not written (%s); the checkpoint before it is whole", path, error)
@@ -78,7 +78,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read a checkpoint as `read_checkpoint` does."""
+        """Load a checkpoint with `weights_only=True`, whatever the argument."""
         return read_checkpoint(path, map_location)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
 
 
 def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
-    """Return `value` as plain data: what `torch.load(weights_only=True)` reads.
+    """Convert a value to types that `torch.load(weights_only=True)` can read.
 
     Args:
         value: anything; mappings and sequences are converted at any depth.
@@ -142,7 +142,7 @@ CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint; no code that it may hold is run.
+    """Load a checkpoint file with `weights_only=True`, so that it cannot run code.
 
     Raises:
         ConfigError: if there is no such file, it is damaged, or it holds more than plain data.
@@ -161,8 +161,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     return content
 
 
-def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any) -> None:
-    """Rename weights in place, so that they fit whether or not a part of the module is compiled.
+def rename_compiled_weights(module: nn.Module, weights: dict[str, Any], *unused: Any) -> None:
+    """Rename weights in place to match the module, whether or not it is compiled.
 
     To be used with `register_load_state_dict_pre_hook`.
     """
@@ -173,7 +173,7 @@ def fit_compiled_names(module: nn.Module, weights: dict[str, Any], *unused: Any)
 
 
 def load_initial_weights(model: nn.Module, path: str | Path) -> None:
-    """Copy the weights of a file into a model, wherever name and shape fit, and log the rest.
+    """Load the weights that match the model in name and shape, and log the others.
 
     Names that differ only in leading `model.`, `net.`, `module.` or `_orig_mod.` count as equal.
 

@@ -29,9 +29,9 @@ from src.runtime.overrides import choice_hint, compose
 from src.runtime.project import ConfigError, is_sweep_job
 
 project.prepare_environment()
-run_folder.register_resolvers()
-sweeps.register_resolvers()
-check.register_schema()
+run_folder.register_run_resolvers()
+sweeps.register_job_resolver()
+check.register_config_schema()
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -46,7 +46,7 @@ Prepare = Callable[[list[str]], list[str]]
 
 @dataclass
 class CommandState:
-    """How far this process has come."""
+    """Progress of the command in this process."""
 
     job_entered: bool = False  # Hydra has called the verb's function
     training_started: bool = False  # a batch has passed: errors now keep their traceback
@@ -56,8 +56,8 @@ state = CommandState()
 
 
 @dataclass
-class Job:
-    """What Hydra calls with the configuration of a run, or of each job of a sweep.
+class CheckedTask:
+    """Task function for Hydra that checks the configuration before it runs the command.
 
     Args:
         function: the verb's.
@@ -70,9 +70,8 @@ class Job:
     def __call__(self, cfg: DictConfig) -> Any:
         """Check the configuration and run; a finished job of a sweep returns its stored result."""
         state.job_entered, state.training_started = True, False
-        is_finished, result = sweeps.finished_job_result(cfg)
-        if is_finished:
-            return result
+        if (metrics := sweeps.finished_job_metrics()) is not None:
+            return sweeps.optimized_value(cfg, metrics)
         if self.shows_traceback:
             return self.function(cfg)
         os.environ[FULL_ERROR] = "0"  # processes that the job starts inherit it
@@ -84,7 +83,7 @@ class Job:
         except Exception as error:
             if not _is_mistake(error, state.training_started):
                 raise
-            text = explain(error)
+            text = error_text(error)
             if not is_sweep_job():
                 sys.exit(f"Error: {text}")
             log.error("%s", text)
@@ -94,7 +93,7 @@ class Job:
 
 
 def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
-    """Decorate the function of a verb; it then runs on the configuration that was typed.
+    """Decorate a function to run as a command on the config composed from the command line.
 
     Args:
         config_name: the file in `configs/`.
@@ -105,7 +104,7 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
         @functools.wraps(function)
         def main() -> None:
             shows_traceback = os.environ.get(FULL_ERROR) == "1"
-            job = Job(function, shows_traceback)
+            job = CheckedTask(function, shows_traceback)
             run = hydra.main(str(project.CONFIGS), config_name, **project.MAIN_ARGUMENTS)(job)
             script, *argv = sys.argv
             state.job_entered = False
@@ -120,7 +119,7 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
             except Exception as error:
                 if shows_traceback or not _is_mistake(error, state.job_entered):
                     raise
-                sys.exit(f"Error: {explain(error, config_name, argv)}")
+                sys.exit(f"Error: {error_text(error, config_name, argv)}")
             finally:
                 os.environ[FULL_ERROR] = "1" if shows_traceback else "0"
 
@@ -130,9 +129,9 @@ def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Call
 
 
 def print_help(config_name: str, docstring: str) -> None:
-    """Print the docstring of a verb, and the groups of its configuration with their choices."""
+    """Print a command's docstring, and its config groups with their choices."""
     print(f"{docstring.strip()}\n\nGroups (any other value: KEY=VALUE):")
-    for name, choices in overrides.groups_of_command(config_name).items():
+    for name, choices in overrides.choices_by_override_key(config_name).items():
         print(f"  {name + '=':<18} {', '.join(choices)}")
     print("\n--cfg job prints the configuration, --info defaults its files, -m runs a sweep.")
     print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
@@ -140,14 +139,14 @@ def print_help(config_name: str, docstring: str) -> None:
 
 def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
     """Return what Hydra reads in place of the command line that was typed."""
-    signals.install()
+    signals.install_handlers()
     given = overrides.normalised_overrides(argv)
     if overrides.INFO_FLAGS & set(argv):
         return given
     is_search = any(argument.startswith("search=") for argument in argv)
     if is_search and not {"-m", "--multirun"} & set(argv):
         raise ConfigError("a search is a sweep. Type -m as well")
-    return distributed.arguments_of_this_rank(prepare(given))
+    return distributed.arguments_for_rank(prepare(given))
 
 
 def _is_mistake(error: BaseException, has_started: bool) -> bool:
@@ -166,8 +165,8 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
     return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
 
 
-def explain(error: BaseException, config_name: str = "train", argv: Sequence[str] = ()) -> str:
-    """Return what is wrong, why, and what to type.
+def error_text(error: BaseException, config_name: str = "train", argv: Sequence[str] = ()) -> str:
+    """Return an error message for the user: the problem, its cause and how to fix it.
 
     Args:
         error: of the user, Hydra, OmegaConf or a library.
@@ -178,7 +177,7 @@ def explain(error: BaseException, config_name: str = "train", argv: Sequence[str
         return str(error)
     if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
         return _explain_composition(error, config_name, argv)
-    return _one_line(error) + check.place_in_own_code(error.__cause__ or error)
+    return _one_line(error) + check.error_location_suffix(error.__cause__ or error)
 
 
 def _explain_composition(error: HydraException, config_name: str, argv: Sequence[str]) -> str:
@@ -214,9 +213,9 @@ def _key_hint(key: str, config_name: str, argv: Sequence[str]) -> str:
     with suppress(OmegaConfBaseException):  # a part of the key is no node
         target = OmegaConf.select(cfg, f"{parent}._target_")
         if target:
-            problems = check.node_problems(parent, {"_target_": target, name: value})
+            problems = check.invalid_node_messages(parent, {"_target_": target, name: value})
             return next(problems, f"{target} takes it, so add it with +: +{key}={value}")
-    groups = overrides.groups_of_command(config_name)
+    groups = overrides.choices_by_override_key(config_name)
     advice = {group.rpartition("/")[2]: choice_hint(group, value) for group in groups}
     for other in _all_keys(OmegaConf.to_container(cfg)):
         advice.setdefault(other, f"{other}={value}")

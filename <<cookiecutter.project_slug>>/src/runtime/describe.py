@@ -27,12 +27,12 @@ from rich.file_proxy import FileProxy
 from torch.nn.parameter import is_lazy
 
 from src.runtime.build import Objects
-from src.runtime.checkpoints import fit_compiled_names
+from src.runtime.checkpoints import rename_compiled_weights
 from src.runtime.command_line import state as command_state
-from src.runtime.loggers import Journal
-from src.runtime.mlflow_upload import run_page, wait_for_upload
-from src.runtime.project import PROJECT_ROOT, command, did_you_mean, is_sweep_job, quoted
-from src.runtime.run_folder import checkpoints_of
+from src.runtime.loggers import JSONLinesLogger
+from src.runtime.mlflow_upload import run_page_url, wait_for_upload_status
+from src.runtime.project import PROJECT_ROOT, did_you_mean, is_sweep_job, quote_value, shell_command
+from src.runtime.run_folder import checkpoints_newest_first
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ DRAWINGS_PER_SECOND = 2
 
 
 class RunObserver(Callback):
-    """Summarise the start of a run, and report a monitored metric that nobody logs.
+    """Log a summary when training starts, and warn if the monitored metric is not logged.
 
     Args:
         run_dir: the run folder.
@@ -51,27 +51,27 @@ class RunObserver(Callback):
         self.run_dir, self.monitor = run_dir, monitor
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let checkpoints fit whether or not a part of the model is compiled."""
-        pl_module.register_load_state_dict_pre_hook(fit_compiled_names)
+        """Make checkpoints loadable whether or not parts of the model are compiled."""
+        pl_module.register_load_state_dict_pre_hook(rename_compiled_weights)
 
     def on_train_batch_end(self, *arguments: Any, **further: Any) -> None:
-        """Remember that a batch has passed: errors keep their traceback from now on."""
+        """Record that a batch has run, so that later errors keep their traceback."""
         command_state.training_started = True
 
     on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn about a monitored name that validation does not log, with the closest one."""
+        """Warn if validation does not log the monitored metric."""
         if self.monitor and self.monitor not in trainer.callback_metrics:
-            log.warning("In validation %s", advice_on_monitor(self.monitor, trainer))
+            log.warning("In validation %s", unlogged_monitor_message(self.monitor, trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log what is trained, on what, and where the results go."""
+        """Log a summary of the run, and warn if a metric is monitored without validation."""
         if trainer.is_global_zero:
             with warn_on_failure("summarise the run"):
                 self._log_start(trainer, pl_module)
         if self.monitor and not trainer.enable_validation:
-            log.warning("Without validation %s", advice_on_monitor(self.monitor, trainer))
+            log.warning("Without validation %s", unlogged_monitor_message(self.monitor, trainer))
 
     def _log_start(self, trainer: Trainer, model: LightningModule) -> None:
         trainable = [p for p in model.parameters() if p.requires_grad and not is_lazy(p)]
@@ -81,7 +81,7 @@ class RunObserver(Callback):
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
         device = trainer.strategy.root_device
         is_cuda = device.type == "cuda"
-        trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not Journal]
+        trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not JSONLinesLogger]
         lines = {
             "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
             "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),
@@ -95,7 +95,7 @@ class RunObserver(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar on a terminal, and everywhere a logged line per epoch.
+    """Show a progress bar on a terminal, and log one line per epoch everywhere.
 
     In the jobs of a sweep, in log files and in CI there is no bar.
     """
@@ -110,25 +110,25 @@ class ProgressBar(RichProgressBar):
                 handler.setStream(FileProxy(get_console(), sys.stdout))  # lines above the bar
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return the metrics on the bar, as last drawn: reading them makes a GPU wait."""
+        """Return the metrics for the progress bar, updated at most twice per second."""
         if trainer.is_last_batch or monotonic() >= self._next_reading:
             self._metrics = super().get_metrics(trainer, pl_module)
             self._next_reading = monotonic() + 1 / DRAWINGS_PER_SECOND
         return self._metrics
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note which epochs an earlier training has logged."""
+        """Store the first epoch and its start time."""
         super().on_train_start(trainer, pl_module)
         self._epochs_logged = trainer.current_epoch
         self._epoch_started = monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the epoch before, whose metrics are complete only now."""
+        """Log the metrics of the previous epoch."""
         self.on_train_end(trainer, pl_module)
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the epoch that has ended."""
+        """Log the metrics of the last epoch."""
         ended = trainer.current_epoch  # the number of epochs, which count from 0
         if ended == self._epochs_logged or not trainer.is_global_zero:
             return
@@ -143,15 +143,15 @@ class ProgressBar(RichProgressBar):
         self._epoch_started = monotonic()
 
 
-def advice_on_monitor(monitor: str, trainer: Trainer) -> str:
-    """Return what to type where nothing is logged under the monitored name."""
+def unlogged_monitor_message(monitor: str, trainer: Trainer) -> str:
+    """Return a warning that the monitored metric is not logged, with the logged ones."""
     near = did_you_mean(monitor, trainer.callback_metrics, "monitor={}")
     logged = ", ".join(trainer.callback_metrics) or "nothing. Type monitor=null"
     return f"monitor={monitor} is not logged.{near} Logged: {logged}"
 
 
-def describe_environment() -> dict[str, Any]:
-    """Return versions, command and git commit, as `run.json` records them."""
+def versions_command_and_commit() -> dict[str, Any]:
+    """Return versions, command line and git commit as a dictionary."""
     commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         git = subprocess.run(commit, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=5)
@@ -165,14 +165,14 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def best_checkpoint(trainer: Trainer) -> str | None:
-    """Return the best checkpoint file of a trainer, None if no metric tells which is best."""
+def best_checkpoint_path(trainer: Trainer) -> str | None:
+    """Return the path of the best checkpoint, or None without a monitored metric."""
     callback = _monitoring_callback(trainer)
     return callback.best_model_path if callback else None
 
 
-def best_result(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
-    """Return path, metric and epoch of the best checkpoint, as `run.json` records them."""
+def best_checkpoint_record(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
+    """Return path, metric and epoch of the best checkpoint, or {} if there is none."""
     callback = _monitoring_callback(trainer)
     if callback is None or callback.best_model_score is None:
         return {}
@@ -186,8 +186,8 @@ def best_result(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None:
-    """Print why a run ended, its results, and the commands that go on from here.
+def print_run_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None:
+    """Print a run's status and results, with the command to evaluate or resume it.
 
     Args:
         cfg: of the run.
@@ -207,21 +207,21 @@ def print_end(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
     lines["folder"] = run_dir
-    if checkpoints_of(run_dir):
+    if checkpoints_newest_first(run_dir):
         is_whole = record["status"] == "finished"
         key, script = ("evaluate", "src/eval.py") if is_whole else ("resume", "src/train.py")
-        lines[key] = command(script, f"ckpt_path={quoted(run_dir)}")
+        lines[key] = shell_command(script, f"ckpt_path={quote_value(run_dir)}")
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    upload = "" if is_sweep_job() else wait_for_upload(run_dir, float(patience or 0))
+    upload = "" if is_sweep_job() else wait_for_upload_status(run_dir, float(patience or 0))
     if upload:
         lines["mlflow"] = upload
-        lines["page"] = run_page(run_dir) or command("src/ui.py", str(run_dir))
+        lines["page"] = run_page_url(run_dir) or shell_command("src/ui.py", str(run_dir))
     print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
 
 
 @contextmanager
 def warn_on_failure(what: str) -> Generator[None]:
-    """Turn an exception inside the `with` into a warning: what is ours never stops a run.
+    """Log a warning instead of raising an exception from the `with` block.
 
     Args:
         what: what is done there, for the warning.

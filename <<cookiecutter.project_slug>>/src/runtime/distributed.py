@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.runtime.project import ConfigError, as_typed, is_sweep_job, quoted
+from src.runtime.project import ConfigError, is_sweep_job, override_list, quote_value
 from src.runtime.run_folder import read_run
 
 
@@ -26,14 +26,14 @@ def is_started_by_launcher() -> bool:
 
 
 def global_rank() -> int:
-    """Return the rank of this process among those of its run, before torch is imported."""
+    """Return the global rank of this process, without importing torch."""
     if is_started_by_launcher():
         return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0)))
     return int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("NODE_RANK", 0))
 
 
-def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
-    """Return the command line with what ranks other than 0 need to leave rank 0's files alone.
+def arguments_for_rank(argv: Sequence[str]) -> list[str]:
+    """Return the command line, with file output disabled on ranks other than 0.
 
     Raises:
         ConfigError: for a sweep under torchrun or srun, where every process would run all of it.
@@ -46,8 +46,8 @@ def arguments_of_this_rank(argv: Sequence[str]) -> list[str]:
     return [*argv, "hydra/job_logging=stdout", "hydra.output_subdir=null"]
 
 
-def needs_own_command(cfg: DictConfig) -> bool:
-    """Return whether this is a job of a sweep whose trainer would start further processes.
+def needs_subprocess(cfg: DictConfig) -> bool:
+    """Return whether this sweep job starts several processes and needs a subprocess.
 
     Lightning starts them by repeating the command line: in a sweep, the whole sweep.
     """
@@ -64,8 +64,8 @@ def needs_own_command(cfg: DictConfig) -> bool:
     return not getattr(environment, "creates_processes_externally", True)
 
 
-def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
-    """Run this job of a sweep as a command of its own, in its folder, and return its metrics.
+def run_job_in_subprocess(cfg: DictConfig) -> dict[str, float]:
+    """Run this sweep job in a subprocess, and return its metrics.
 
     Raises:
         ConfigError: if it failed; its folder says why.
@@ -73,9 +73,9 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
     """
     hydra = HydraConfig.get()
     run_dir = hydra.runtime.output_dir
-    overrides = [o for o in as_typed(hydra.overrides.task) if not o.startswith("sweep_name=")]
+    overrides = [o for o in override_list(hydra.overrides.task) if not o.startswith("sweep_name=")]
     script = str(Path(sys.argv[0]).resolve())
-    command = [sys.executable, script, *overrides, f"hydra.run.dir={quoted(run_dir)}"]
+    command = [sys.executable, script, *overrides, f"hydra.run.dir={quote_value(run_dir)}"]
     environment = dict(os.environ)
     environment.pop("MASTER_PORT", None)  # of an earlier job, which ran in this process
     process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
@@ -85,7 +85,7 @@ def run_job_as_command(cfg: DictConfig) -> dict[str, float]:
         process.terminate()  # it writes a checkpoint first
         process.wait()
         raise
-    record = read_run(run_dir) or {}
+    record = read_run(run_dir)
     if code != 0:
         raise ConfigError(f"the job in {run_dir} ended with code {code}: {record.get('error')}")
     return record.get("metrics", {})

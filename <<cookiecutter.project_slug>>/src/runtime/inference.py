@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from src.runtime.build import Objects
-from src.runtime.checkpoint_config import config_from_checkpoint, restore_model
+from src.runtime.checkpoint_config import config_from_checkpoint, restore_for_eval
 from src.runtime.project import ConfigError
 from src.runtime.report import write_csv
 from src.runtime.run import open_run
@@ -29,7 +29,7 @@ FILE_NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "mlflow": "mode
 
 
 def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
-    """Predict `cfg.input` with the checkpoint `cfg.ckpt_path`, and write `cfg.output`.
+    """Write predictions for `cfg.input`, and return the output path and errors by item.
 
     A datamodule with `prediction_dataset(path)` gives a table with a row for each item. A module
     with a `predict_dataloader` gives the outputs of its `predict_step`, in a `.pt` file.
@@ -42,7 +42,7 @@ def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
     """
     cfg = config_from_checkpoint(cfg)
     with open_run(cfg) as run:
-        objects = run.build()
+        objects = run.build_objects()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         output = Path(cfg.output or Path(cfg.paths.output_dir, "predictions.csv"))
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
             return output, {}
         if output.suffix not in (".csv", ".parquet"):
             raise ConfigError(f"output={output} must end in .csv or .parquet")
-        rows = predict_items(cfg, objects)
+        rows = predict_rows(cfg, objects)
         if output.suffix == ".csv":
             write_csv(output, rows)
         else:
@@ -62,15 +62,15 @@ def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
         return output, {row["name"]: row["error"] for row in rows if row["error"]}
 
 
-def predict_items(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
-    """Return a row for each item of `cfg.input`: its name, prediction and error.
+def predict_rows(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
+    """Load `cfg.ckpt_path`, and return one row per input item, with prediction or error.
 
     Raises:
         ConfigError: if there are no items, or the model does not fit its datamodule.
     """
     model, trainer = objects["model"], objects["trainer"]
     datamodule: Any = objects["datamodule"]
-    restore_model(model, cfg.ckpt_path, datamodule)
+    restore_for_eval(model, cfg.ckpt_path, datamodule)
     model.to(trainer.strategy.root_device)
     dataset = datamodule.prediction_dataset(str(cfg.input))
     if not dataset.names:
@@ -87,14 +87,14 @@ def predict_items(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
                     row["error"] = f"{type(error).__name__}: {error}"
             if readable:
                 batch = move_data_to_device(default_collate(items), model.device)
-                predictions = prediction_rows(model(batch).float().cpu(), datamodule)
+                predictions = rows_from_outputs(model(batch).float().cpu(), datamodule)
                 for row, prediction in zip(readable, predictions, strict=True):
                     row.update(prediction)
     return rows
 
 
-def prediction_rows(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
-    """Return what a table says about each output: class and probabilities, or numbers.
+def rows_from_outputs(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
+    """Return one row per output: class and probabilities, or numbers.
 
     Args:
         outputs: of the model: logits `(N, K)` of the K names in `datamodule.class_names`; where
@@ -122,7 +122,7 @@ def prediction_rows(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
 
 
 def export_to_file(cfg: DictConfig) -> Path:
-    """Export the model of the checkpoint `cfg.ckpt_path` as `cfg.format`, and compare the two.
+    """Export a model, compare it with the original, and return the output path.
 
     Returns:
         The path of the file or folder.
@@ -137,15 +137,15 @@ def export_to_file(cfg: DictConfig) -> Path:
         raise ConfigError("format=onnx needs onnxruntime. Type: uv pip install -e '.[export]'")
     cfg = config_from_checkpoint(cfg)
     with open_run(cfg) as run:
-        objects = run.build()
+        objects = run.build_objects()
         model, datamodule = objects["model"], objects["datamodule"]
-        restore_model(model, cfg.ckpt_path, datamodule)
-        inputs = example_inputs(model, datamodule)
+        restore_for_eval(model, cfg.ckpt_path, datamodule)
+        inputs = example_input_batch(model, datamodule)
         output = Path(cfg.output or Path(cfg.paths.output_dir, FILE_NAMES[cfg.format]))
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             draft = Path(folder, output.name)
-            outputs = write_model(cfg.format, model, inputs, metadata(datamodule), draft)
+            outputs = export_and_run(cfg.format, model, inputs, export_metadata(datamodule), draft)
             expected = model(inputs)
             differences = torch.as_tensor(outputs) - expected
             difference = differences.abs().max()
@@ -155,8 +155,8 @@ def export_to_file(cfg: DictConfig) -> Path:
     return output
 
 
-def example_inputs(model: LightningModule, datamodule: Any) -> Any:
-    """Return inputs `(B, ...)`: the model's `example_input_array`, or of the validation data."""
+def example_input_batch(model: LightningModule, datamodule: Any) -> Any:
+    """Return example inputs `(B, ...)` from `example_input_array` or the validation data."""
     batch: Any = model.example_input_array
     if batch is None and datamodule is not None:
         datamodule.prepare_data()
@@ -170,22 +170,22 @@ def example_inputs(model: LightningModule, datamodule: Any) -> Any:
     return apply_to_collection(inputs, Tensor, lambda x: torch.cat([x, x])[:8])
 
 
-def metadata(datamodule: Any) -> dict[str, str]:
-    """Return what one needs to know to prepare inputs and to name outputs, each as JSON."""
+def export_metadata(datamodule: Any) -> dict[str, str]:
+    """Return preprocessing state and class names as JSON strings."""
     facts = {"preparation": datamodule.state_dict() if datamodule else {}}
     for name in ("class_names", "mean", "std"):
         facts[name] = getattr(datamodule, name, None)
     return {name: json.dumps(fact, default=Tensor.tolist) for name, fact in facts.items()}
 
 
-def write_model(format: str, model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
-    """Write a model with its metadata, and return what the written one computes of the inputs.
+def export_and_run(format: str, model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
+    """Write the exported model, and return its outputs for the inputs.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.
     """
     if format == "mlflow":
-        return write_mlflow(model, inputs, facts, path)
+        return export_mlflow_and_run(model, inputs, facts, path)
     shapes = apply_to_collection(inputs, Tensor, lambda tensor: {0: torch.export.Dim("batch")})
     program = torch.export.export(model, (inputs,), dynamic_shapes=(shapes,))
     if format == "torch_export":
@@ -198,8 +198,8 @@ def write_model(format: str, model: LightningModule, inputs: Any, facts: Any, pa
     return onnx(inputs)[0]  # with onnxruntime
 
 
-def write_mlflow(model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
-    """Write a folder for `mlflow models serve`, and return what it computes of the inputs.
+def export_mlflow_and_run(model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
+    """Write the model in MLflow format, and return its outputs for the inputs.
 
     Raises:
         ConfigError: if the model takes more than a tensor.

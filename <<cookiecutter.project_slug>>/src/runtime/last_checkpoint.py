@@ -29,7 +29,7 @@ BATCHES_BETWEEN_VOTES = 10  # of several processes, which write together
 
 
 class LastCheckpoint(Checkpoint):
-    """Write `last.ckpt` at the end of each epoch, on a signal, and at intervals; resume exactly.
+    """Save `last.ckpt` after each epoch, at intervals and on a signal, for exact resume.
 
     Lightning calls checkpoint callbacks last, so that the others have seen the batch.
 
@@ -48,15 +48,15 @@ class LastCheckpoint(Checkpoint):
     # When to write
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let a signal wait for the next checkpoint from now on."""
-        signals.reinstall()
+        """Defer signals to the next checkpoint, and restore random states on resume."""
+        signals.reinstall_handlers()
         signals.raise_if_received()
         signals.state.is_deferred = True
         if self._loaded:
             self._begin_resume(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write between two epochs, when schedulers have made their step."""
+        """Save a checkpoint of the previous epoch, or finish resuming."""
         if self._loaded:  # between two epochs: within one, Lightning does not call this
             self._set_random_states(trainer)
             self._end_resume(pl_module)
@@ -66,7 +66,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Finish a resume within an epoch."""
+        """Finish resuming within an epoch."""
         if self._loaded:
             self._end_resume(pl_module)
             _end_restart(trainer)
@@ -74,20 +74,20 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write if it is time, unless gradients accumulate, or a validation follows this batch."""
+        """Save a checkpoint if it is due and no validation or accumulation follows."""
         is_whole_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if is_whole_step and not _may_validate(trainer, batch_idx) and self._is_due(trainer):
             self._save(trainer, between_epochs=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the end of training."""
+        """Save the final checkpoint, and stop deferring signals."""
         self._save(trainer, between_epochs=True)
         signals.state.is_deferred = False
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Keep a first epoch at whose end something failed, such as a metric that is missing.
+        """Save a checkpoint if the exception came at the end of the first epoch.
 
         Let further signals end the process at once.
         """
@@ -117,10 +117,10 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what Lightning leaves out."""
+        """Add random states and metric states to the checkpoint."""
         checkpoint[EXACT_KEY] = {
             "between_epochs": self._is_between_epochs,
-            "random": random_states_of_all_ranks(trainer.world_size),
+            "random": gather_random_states(trainer.world_size),
             "metrics": dict(trainer.callback_metrics),
             "metric_states": {name: m.metric_state for name, m in _metrics_in(pl_module)},
         }
@@ -132,7 +132,7 @@ class LastCheckpoint(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take what `on_save_checkpoint` added; the hooks of training restore it."""
+        """Store the added states until training restores them."""
         if trainer.state.fn == "fit" and EXACT_KEY in checkpoint:
             self._loaded = checkpoint[EXACT_KEY] | {"loaders": _loader_states(checkpoint)}
             if not (self._loaded["between_epochs"] or self._loaded["loaders"]):
@@ -168,8 +168,8 @@ class LastCheckpoint(Checkpoint):
         self._loaded = {}
 
 
-def random_states_of_all_ranks(world_size: int) -> list[Any]:
-    """Return the states of Python's, NumPy's and torch's generators on each rank, plain data."""
+def gather_random_states(world_size: int) -> list[Any]:
+    """Gather the states of Python's, NumPy's and torch's generators from all ranks."""
     name, keys, *rest = np.random.get_state()
     own = {
         "python": random.getstate(),

@@ -18,40 +18,40 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime.distributed import global_rank
-from src.runtime.mlflow_run import METRICS, read_rows
+from src.runtime.mlflow_run import METRICS, read_rows_with_offsets
 from src.runtime.project import read_json, write_json
 
 log = logging.getLogger(__name__)
 
 
-def guarded(name: str) -> Callable[..., Any]:
-    """Return a method that calls the one of the next class and survives its failure."""
+def guarded_method(name: str) -> Callable[..., Any]:
+    """Return a method that calls the parent's, and disables the logger if that fails."""
 
-    def method(self: "ReportsFailure", *args: Any, **kwargs: Any) -> Any:
-        return self.attempt(lambda: getattr(super(ReportsFailure, self), name)(*args, **kwargs))
+    def method(self: "FailSafeLogger", *args: Any, **kwargs: Any) -> Any:
+        return self.call_safely(lambda: getattr(super(FailSafeLogger, self), name)(*args, **kwargs))
 
     return method
 
 
-class ReportsFailure(Logger):
-    """Mixin: the first failure of a logger is a warning and disables it; training goes on."""
+class FailSafeLogger(Logger):
+    """Mixin that disables a logger with a warning when it first fails."""
 
     has_failed = False
-    log_metrics = guarded("log_metrics")
-    log_hyperparams = guarded("log_hyperparams")
-    save = guarded("save")
-    finalize = guarded("finalize")
-    after_save_checkpoint = guarded("after_save_checkpoint")
+    log_metrics = guarded_method("log_metrics")
+    log_hyperparams = guarded_method("log_hyperparams")
+    save = guarded_method("save")
+    finalize = guarded_method("finalize")
+    after_save_checkpoint = guarded_method("after_save_checkpoint")
 
     @property
     def experiment(self) -> Any:
-        """The tracker's own object; one that does nothing after a failure."""
+        """Return the logger's experiment object, or a dummy after a failure."""
         tracker: Any = super()
-        found = self.attempt(lambda: tracker.experiment)
+        found = self.call_safely(lambda: tracker.experiment)
         return DummyExperiment() if found is None else found
 
-    def attempt(self, action: Callable[[], Any]) -> Any:
-        """Return what `action` returns, None once it or an earlier one has failed."""
+    def call_safely(self, action: Callable[[], Any]) -> Any:
+        """Call a function and return its result, or None if the logger has failed."""
         if self.has_failed:
             return None
         try:
@@ -62,16 +62,16 @@ class ReportsFailure(Logger):
             return None
 
 
-class CSVLogger(ReportsFailure, loggers.CSVLogger):
-    """Lightning's `CSVLogger`, whose failure does not end the run."""
+class CSVLogger(FailSafeLogger, loggers.CSVLogger):
+    """Lightning's `CSVLogger`, disabled with a warning if it fails."""
 
 
-class TensorBoardLogger(ReportsFailure, loggers.TensorBoardLogger):
-    """Lightning's `TensorBoardLogger`, whose failure does not end the run."""
+class TensorBoardLogger(FailSafeLogger, loggers.TensorBoardLogger):
+    """Lightning's `TensorBoardLogger`, disabled with a warning if it fails."""
 
 
-class WandbLogger(ReportsFailure, loggers.WandbLogger):
-    """Lightning's `WandbLogger` with one run for each run folder; a resume continues it.
+class WandbLogger(FailSafeLogger, loggers.WandbLogger):
+    """Lightning's `WandbLogger`, with one W&B run per run folder.
 
     Args:
         save_dir: the run folder.
@@ -91,8 +91,8 @@ class WandbLogger(ReportsFailure, loggers.WandbLogger):
         super().__init__(save_dir=save_dir, id=run_id, **kwargs)
 
 
-class Journal(Logger):
-    """Appends a row to `metrics.jsonl` for each call: the source of MLflow and reports.
+class JSONLinesLogger(Logger):
+    """Append a row to `metrics.jsonl` for each logging call.
 
     A row is written at once, so that a killed process loses none; while the disk has no room, rows
     wait in memory. What a run logs again after a resume is not written twice.
@@ -111,21 +111,21 @@ class Journal(Logger):
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.save_dir = self.log_dir = str(self.run_dir)
         self.path = self.run_dir / METRICS
-        self.pending = b"\n" if ends_in_part_of_a_line(self.path) else b""
+        self.pending = b"\n" if has_incomplete_last_line(self.path) else b""
         self.warned: set[str] = set()
         self.earlier: set[tuple[int, str, str]] | None = None
 
     @property
     def experiment(self) -> Any:
-        """An object that takes any call and does nothing."""
+        """Return an object that accepts any method call and does nothing."""
         return DummyExperiment()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: `config.yaml` has them."""
+        """Do nothing, because `config.yaml` contains the parameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Write a row with the metrics that an earlier process has not logged."""
+        """Append a row with the metrics that were not logged before a resume."""
         step = int(step or 0)
         if self.earlier is None:
             self.earlier = self._metrics_from(step)
@@ -139,10 +139,10 @@ class Journal(Logger):
             if (step, name, str(number)) not in self.earlier:
                 new[name] = number
         if new:
-            self.write_row(step=step, metrics=new)
+            self.append_row(step=step, metrics=new)
 
-    def write_row(self, **row: Any) -> None:
-        """Append a row, after those for which the disk had no room."""
+    def append_row(self, **row: Any) -> None:
+        """Append a row, after retrying any rows that could not be written before."""
         stamped = {"time": int(time.time() * 1000), "step": 0, "metrics": {}} | row
         self.pending += json.dumps(stamped).encode() + b"\n"
         try:
@@ -153,7 +153,7 @@ class Journal(Logger):
             self.warn_once(f"{METRICS} cannot be written, rows wait in memory", error)
 
     def warn_once(self, problem: str, reason: object) -> None:
-        """Log a warning about a problem, but the same problem once."""
+        """Log a warning, once per problem."""
         if problem not in self.warned:
             self.warned.add(problem)
             log.warning("%s: %s", problem, reason)
@@ -162,12 +162,12 @@ class Journal(Logger):
         """Return step, name and value of what was logged at a step and later."""
         found: set[tuple[int, str, str]] = set()
         with suppress(OSError):  # what cannot be read may be there twice
-            for row, _ in read_rows(self.path):
+            for row, _ in read_rows_with_offsets(self.path):
                 if row.get("step", -1) >= step:
                     found |= {(row["step"], k, str(v)) for k, v in row["metrics"].items()}
         return found
 
 
-def ends_in_part_of_a_line(path: Path) -> bool:
-    """Return whether a power failure or a full disk cut the last line of a file."""
+def has_incomplete_last_line(path: Path) -> bool:
+    """Return whether the last line of a file has no newline."""
     return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")

@@ -16,10 +16,10 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
-from src.runtime.loggers import Journal
+from src.runtime.loggers import JSONLinesLogger
 from src.runtime.mlflow_run import DESCRIPTION, STATE, absolute_uri
-from src.runtime.mlflow_upload import request_upload
-from src.runtime.project import as_typed, is_sweep_job, read_json, write_json
+from src.runtime.mlflow_upload import start_uploader
+from src.runtime.project import is_sweep_job, override_list, read_json, write_json
 
 MOST_PARAMS = 40
 # Names by which runs are not compared, wherever they stand; `config.yaml` has them all.
@@ -31,8 +31,8 @@ NOT_COMPARED = (
 )
 
 
-class MLflowLogger(Journal, MLFlowLogger):
-    """Log to MLflow by way of the run folder; `isinstance(logger, MLFlowLogger)` holds.
+class MLflowLogger(JSONLinesLogger, MLFlowLogger):
+    """Log to files in the run folder, which a separate process uploads to MLflow.
 
     Args:
         save_dir: the run folder.
@@ -55,7 +55,7 @@ class MLflowLogger(Journal, MLFlowLogger):
     ) -> None:
         super().__init__(save_dir)  # Lightning's own would import MLflow
         self.patience = patience
-        self.client: FolderClient | None = None
+        self.client: RunFolderClient | None = None
         self.params: dict[str, str] = {}
         self.tags = {str(tag): "true" for tag in tags or ()}
         self.description = {
@@ -68,42 +68,42 @@ class MLflowLogger(Journal, MLFlowLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What stands in for `MlflowClient`: its `log_*` methods, which write to the run folder.
+        """Return a client with the `log_*` methods of `MlflowClient`, and start the uploader.
 
         The trainer asks for it before its first step, which starts the upload.
         """
         if self.client is None:
-            self.client = FolderClient(self)
-            self.write_row(tags=self.tags)
+            self.client = RunFolderClient(self)
+            self.append_row(tags=self.tags)
             path = self.run_dir / DESCRIPTION
             try:
                 if not path.exists():  # else a resume, which stays in its store
                     write_json(path, self.description)
-                request_upload(self.run_dir)
+                start_uploader(self.run_dir)
             except OSError as error:
                 self.warn_once("MLflow gets nothing of this run", error)
         return self.client
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; None while it has none."""
+        """Return MLflow's run id, or None before the first upload."""
         return read_json(self.run_dir / STATE).get("run_id")
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Write the parameters that one would compare."""
-        self.params |= comparable_params(params if isinstance(params, Mapping) else vars(params))
-        self.write_row(params=dict(islice(self.params.items(), MOST_PARAMS)))
+        """Write the parameters that are useful for comparing runs."""
+        self.params |= params_to_compare(params if isinstance(params, Mapping) else vars(params))
+        self.append_row(params=dict(islice(self.params.items(), MOST_PARAMS)))
 
     def finalize(self, status: str = "success") -> None:
-        """Do nothing: `run.json` has the status."""
+        """Do nothing, because `run.json` contains the status."""
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Do nothing: `run.json` names the best one."""
+        """Do nothing, because `run.json` names the best checkpoint."""
 
 
-class FolderClient:
-    """Stands in for MLflow's client: `log_text` calls `_log_text`, which writes to the run folder.
+class RunFolderClient:
+    """Provide the `log_*` methods of `MlflowClient`, writing to the run folder.
 
     A call that fails, or that is not there, is a warning, once. Its `run_id` is ignored.
 
@@ -111,7 +111,7 @@ class FolderClient:
         logger: of the run.
     """
 
-    def __init__(self, logger: Journal) -> None:
+    def __init__(self, logger: JSONLinesLogger) -> None:
         self.logger = logger
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -135,11 +135,11 @@ class FolderClient:
 
     def _log_param(self, run_id: Any, key: str, value: Any) -> None:
         """Log a parameter."""
-        self.logger.write_row(params={key: str(value)})
+        self.logger.append_row(params={key: str(value)})
 
     def _set_tag(self, run_id: Any, key: str, value: Any) -> None:
         """Set a tag."""
-        self.logger.write_row(tags={key: str(value)})
+        self.logger.append_row(tags={key: str(value)})
 
     def _log_text(self, run_id: Any, text: str, artifact_file: str) -> None:
         """Log a text as a file."""
@@ -185,16 +185,16 @@ class FolderClient:
 
 
 def default_run_name(run_dir: Path) -> str:
-    """Return what differs between this job and the others of its sweep; else the folder's name.
+    """Return the overrides that differ between jobs of a sweep, or the folder name.
 
     What a sweep varies is what the command line did not say literally.
     """
-    overrides = as_typed(HydraConfig.get().overrides.task) if is_sweep_job() else []
+    overrides = override_list(HydraConfig.get().overrides.task) if is_sweep_job() else []
     return " ".join(text for text in overrides if text not in sys.argv) or run_dir.name
 
 
-def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return the parameters in a configuration that one would compare runs by.
+def params_to_compare(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a flat dictionary of the parameters that are useful for comparing runs.
 
     The class of a node stands under the name of the node.
     """
@@ -203,7 +203,7 @@ def comparable_params(node: Mapping[str, Any], prefix: str = "") -> dict[str, st
         if name in NOT_COMPARED or str(value) in ("None", "???"):
             continue
         if isinstance(value, Mapping):
-            params |= comparable_params(value, f"{prefix}{name}.")
+            params |= params_to_compare(value, f"{prefix}{name}.")
         elif name == "_target_":
             params[prefix.rstrip(".")] = str(value).rpartition(".")[2]
         elif not str(name).startswith("_"):

@@ -30,8 +30,8 @@ LONGEST_NAME = 240  # characters; MLflow takes 250
 SQLITE = "sqlite:///"
 
 
-class Upload:
-    """The upload of one run.
+class RunUploader:
+    """Upload one run to MLflow.
 
     Args:
         run_dir: the run folder.
@@ -45,14 +45,14 @@ class Upload:
         self.mlflow: Any = None
         self.client: Any = None
 
-    def send(self) -> bool:
-        """Send what MLflow has not received; return whether the run has ended and all arrived.
+    def upload_new_data(self) -> bool:
+        """Upload new data, and return whether the run has ended and its data is complete.
 
         What keeps MLflow from answering is noted as `error` in the state. Nothing is lost: call
         again.
         """
         # Read first: what is written from now on is sent the next time.
-        current = fingerprint(self.run_dir)
+        current = modification_times(self.run_dir)
         self.record = read_run(self.run_dir) or {"status": "killed"}
         status = self.record["status"].upper()
         is_running = status == "RUNNING"
@@ -60,12 +60,12 @@ class Upload:
             self._open()
             self._send_rows()
             if not is_running:
-                ended = milliseconds(self.record.get("ended"))
+                ended = iso_time_to_milliseconds(self.record.get("ended"))
                 self.client.set_terminated(self.state["run_id"], status, ended)
             self._send_files()
         except Exception as error:  # any: the store, its driver, the network, the disk
             self.about = {}  # look for the store and the run again
-            self._save(error=short_reason(error))
+            self._save(error=short_error_text(error))
             return False
         self._save(error=None, delivered=None if is_running else current)
         return not is_running
@@ -79,8 +79,8 @@ class Upload:
 
         self.mlflow = mlflow
         uri, name = about["tracking_uri"], about["experiment_name"]
-        artifacts = create_database(mlflow, uri)
-        self.client = mlflow.MlflowClient(with_password(uri))
+        artifacts = create_database_and_artifact_uri(mlflow, uri)
+        self.client = mlflow.MlflowClient(with_credentials(uri))
         known = self.client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else None
         if experiment is None:
@@ -106,12 +106,12 @@ class Upload:
             for run_id in surplus:  # the answer to a request was late, and the request repeated
                 self.client.delete_run(run_id)
             return first
-        started = milliseconds(self.record.get("started"))
+        started = iso_time_to_milliseconds(self.record.get("started"))
         self.client.create_run(experiment, started, {"run_key": key} | tags, name)
         return self._find_or_create(experiment, key, name, tags)
 
     def _send_rows(self) -> None:
-        rows = read_rows(self.run_dir / METRICS, self.state["offset"])
+        rows = read_rows_with_offsets(self.run_dir / METRICS, self.state["offset"])
         while batch := list(islice(rows, BATCH)):
             self._send([entity for row, _ in batch for entity in self._entities(row)])
             self._save(offset=batch[-1][1])
@@ -144,7 +144,7 @@ class Upload:
                 self._send(entities[:middle])
                 self._send(entities[middle:])
             else:
-                self.state["rejected"][entities[0][1].key] = short_reason(error)
+                self.state["rejected"][entities[0][1].key] = short_error_text(error)
 
     def _name(self, name: str) -> str:
         """Return a name that MLflow takes; different names stay different."""
@@ -177,19 +177,19 @@ class Upload:
             write_json(self.run_dir / STATE, self.state)
 
 
-def is_delivered(run_dir: Path) -> bool:
-    """Return whether MLflow has received all that the folder of an ended run holds."""
-    return read_json(run_dir / STATE).get("delivered") == fingerprint(run_dir)
+def is_fully_uploaded(run_dir: Path) -> bool:
+    """Return whether a run has ended and all of its data has been uploaded."""
+    return read_json(run_dir / STATE).get("delivered") == modification_times(run_dir)
 
 
-def fingerprint(run_dir: Path) -> list[int]:
-    """Return when the files that change when a run goes on were written."""
+def modification_times(run_dir: Path) -> list[int]:
+    """Return the modification times of the files that an active run changes."""
     paths = [run_dir / name for name in (DESCRIPTION, RECORD, METRICS)]
     return [path.stat().st_mtime_ns for path in paths if path.exists()]
 
 
-def read_rows(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the rows of a `metrics.jsonl` from a byte offset on, each with the offset behind it.
+def read_rows_with_offsets(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each row of `metrics.jsonl` from a byte offset, with the offset after it.
 
     A line that is still being written is left for the next time, a damaged one is an empty row.
     """
@@ -206,14 +206,14 @@ def read_rows(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int
 
 
 def absolute_uri(uri: str) -> str:
-    """Return the address of a store without a password, that of a database with its whole path."""
+    """Return the tracking URI with an absolute SQLite path and without credentials."""
     if uri.startswith(SQLITE):
         return SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
-    return without_password(uri)
+    return without_credentials(uri)
 
 
-def create_database(mlflow: Any, uri: str) -> str | None:
-    """Create an SQLite database unless it exists; return where artifacts go, None for a server."""
+def create_database_and_artifact_uri(mlflow: Any, uri: str) -> str | None:
+    """Create a missing SQLite database, and return its artifact URI or None."""
     if not uri.startswith(SQLITE):
         return None
     path = Path(uri.removeprefix(SQLITE))
@@ -226,22 +226,22 @@ def create_database(mlflow: Any, uri: str) -> str | None:
     return path.with_name("artifacts").as_uri()
 
 
-def with_password(uri: str) -> str:
-    """Return the address of a store with the password that `MLFLOW_TRACKING_URI` has for it."""
+def with_credentials(uri: str) -> str:
+    """Return the URI with the credentials of MLFLOW_TRACKING_URI for the same server."""
     known = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return known if without_password(known) == uri else uri
+    return known if without_credentials(known) == uri else uri
 
 
-def without_password(text: str) -> str:
-    """Return a text whose addresses hold no password."""
+def without_credentials(text: str) -> str:
+    """Return the text with credentials removed from its URIs."""
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def short_reason(error: Exception) -> str:
-    """Return the beginning of what an error says, without passwords."""
-    return without_password(repr(error))[:120]
+def short_error_text(error: Exception) -> str:
+    """Return the first 120 characters of an error, without credentials."""
+    return without_credentials(repr(error))[:120]
 
 
-def milliseconds(moment: str | None) -> int | None:
-    """Return an ISO 8601 time as milliseconds since 1970, as MLflow has it."""
+def iso_time_to_milliseconds(moment: str | None) -> int | None:
+    """Return an ISO 8601 time as milliseconds since 1970, or None."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None

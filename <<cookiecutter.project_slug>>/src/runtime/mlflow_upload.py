@@ -13,8 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from src.runtime.mlflow_run import DESCRIPTION, STATE, Upload, is_delivered
-from src.runtime.project import PROJECT_ROOT, command, read_json
+from src.runtime.mlflow_run import DESCRIPTION, STATE, RunUploader, is_fully_uploaded
+from src.runtime.project import PROJECT_ROOT, read_json, shell_command
 from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
 CLAIM = ".uploader"
@@ -26,15 +26,15 @@ ENVIRONMENT = {  # an attempt that fails costs seconds; the next one is ours
 }
 
 
-def described_runs(path: str | Path) -> list[Path]:
-    """Return the folders of runs for MLflow below a folder, or that folder."""
+def mlflow_run_dirs(path: str | Path) -> list[Path]:
+    """Return the run folders that contain an `mlflow.json`, at or below a path."""
     places = ("", "*/", "*/*/", "*/*/*/", "*/*/*/*/")
     found = (file for place in places for file in Path(path).glob(place + DESCRIPTION))
     return sorted(file.parent for file in found)
 
 
-def request_upload(run_dir: Path) -> None:
-    """Start the process that uploads the runs of a run's `logs/`, unless it is alive.
+def start_uploader(run_dir: Path) -> None:
+    """Start the uploader process for a run's `logs/` folder, unless it is running.
 
     Raises:
         OSError: if no process can be started.
@@ -55,79 +55,80 @@ def request_upload(run_dir: Path) -> None:
 
 
 def log_dir_of(run_dir: Path) -> Path:
-    """Return the `logs/` that a run is in; its own folder if it lies elsewhere."""
+    """Return the `logs/` folder of a run, or the run folder if it lies elsewhere."""
     groups = [parent for parent in run_dir.parents if parent.name in ("runs", "multiruns")]
     return groups[0].parents[1] if groups else run_dir
 
 
-def follow(log_dir: Path) -> None:
-    """Upload the runs below a folder until none is active, and MLflow has all or does not answer.
+def upload_runs_until_idle(log_dir: Path) -> None:
+    """Upload all runs below a folder until no run is active or makes progress.
 
     Raises:
         RunIsActive: if another process does this.
     """
     claim = Claim.acquire(log_dir, CLAIM)
     claim.path.with_suffix(f".{claim.number - 2}").unlink(missing_ok=True)  # nobody reads it
-    uploads: dict[Path, Upload] = {}
+    uploads: dict[Path, RunUploader] = {}
     idle_rounds = 0
     while idle_rounds < IDLE_ROUNDS:
-        if claim.lost() or read_json(claim.path).get("pid") != os.getpid():
+        if claim.is_lost() or read_json(claim.path).get("pid") != os.getpid():
             return  # another one is at work, or `logs/` was removed
         started = time.monotonic()
-        waiting = [path for path in described_runs(log_dir) if not is_delivered(path)]
+        waiting = [path for path in mlflow_run_dirs(log_dir) if not is_fully_uploaded(path)]
         pause = POLL_SECONDS + 5 * (time.monotonic() - started)  # ten thousand runs: a second
-        uploads = {path: uploads.get(path) or Upload(path) for path in waiting}
+        uploads = {path: uploads.get(path) or RunUploader(path) for path in waiting}
         idle_rounds += 1
         for path, upload in reversed(uploads.items()):  # the newest first
             with suppress(OSError):  # a full disk, a folder that was removed
-                is_running = (read_run(path) or {}).get("status") == "running"
-                if upload.send() or is_running:
+                is_running = read_run(path).get("status") == "running"
+                if upload.upload_new_data() or is_running:
                     idle_rounds = 0
         time.sleep(pause)
     claim.release()
 
 
-def wait_for_upload(path: str | Path, patience: float = 15.0) -> str:
-    """Wait until MLflow has what an ended run, or the jobs of a sweep, have logged.
+def wait_for_upload_status(path: str | Path, patience: float = 15.0) -> str:
+    """Wait until ended runs are uploaded, and return the upload status as text.
 
     Args:
         path: folder of the run or of the sweep.
         patience: seconds after which to give up if MLflow fails; three times that if it is slow.
 
     Returns:
-        What `describe_upload` says then.
+        What `upload_status_text` says then.
     """
-    runs = {run_dir: read_run(run_dir) or {} for run_dir in described_runs(path)}
+    runs = {run_dir: read_run(run_dir) for run_dir in mlflow_run_dirs(path)}
     ended = [run_dir for run_dir, record in runs.items() if record.get("status") != "running"]
     if ended:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so
-            request_upload(ended[0])
+            start_uploader(ended[0])
     started = time.monotonic()
-    while waiting := [run_dir for run_dir in ended if not is_delivered(run_dir)]:
+    while waiting := [run_dir for run_dir in ended if not is_fully_uploaded(run_dir)]:
         # MLflow takes seconds to import and to create a database; that is no failure yet.
         is_failing = any(read_json(run_dir / STATE).get("error") for run_dir in waiting)
         if time.monotonic() - started > (patience if is_failing else 3 * patience):
             break
         time.sleep(0.2)
-    return describe_upload(path)
+    return upload_status_text(path)
 
 
-def describe_upload(path: str | Path) -> str:
-    """Return a line on what MLflow has received of a run or of a sweep, and on what not.
+def upload_status_text(path: str | Path) -> str:
+    """Return the upload status of a run or sweep as text, or an empty string.
 
     It names what MLflow knows by another name or refused, and the command that sends the rest. It
     is empty if nothing is meant for MLflow.
     """
-    run_dirs = described_runs(path)
+    run_dirs = mlflow_run_dirs(path)
     if not run_dirs:
         return ""
     states = [read_json(run_dir / STATE) for run_dir in run_dirs]
     line = f"MLflow at {read_json(run_dirs[-1] / DESCRIPTION)['tracking_uri']} has "
-    if all(map(is_delivered, run_dirs)):
+    if all(map(is_fully_uploaded, run_dirs)):
         line += "everything that was logged"
     else:
         reason = next((f" ({state['error']})" for state in states if state.get("error")), "")
-        line += f"not everything yet{reason}. To send the rest: {command('src/sync.py', str(path))}"
+        rest = shell_command("src/sync.py", str(path))
+        line += f"not everything yet{reason}. To send the rest: {rest}"
     for key, title in (("rejected", "It refused"), ("names", "Renamed")):
         pairs = [(k, v) for state in states for k, v in state.get(key, {}).items() if k != v]
         if pairs:
@@ -135,8 +136,8 @@ def describe_upload(path: str | Path) -> str:
     return line
 
 
-def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
-    """Return the address of a run's curves in MLflow's view for model training, None without one.
+def run_page_url(run_dir: str | Path, server: str | None = None) -> str | None:
+    """Return the URL of the run's page in MLflow, or None without a server.
 
     Args:
         run_dir: the run folder.
@@ -152,4 +153,4 @@ def run_page(run_dir: str | Path, server: str | None = None) -> str | None:
 
 if __name__ == "__main__":
     with suppress(RunIsActive):
-        follow(Path(sys.argv[1]))
+        upload_runs_until_idle(Path(sys.argv[1]))

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from src.runtime import project
 from src.runtime.project import CONFIGS, ConfigError, did_you_mean
-from src.runtime.run_folder import find_checkpoint, read_run, refuse_if_active, runs_newest_first
+from src.runtime.run_folder import find_checkpoint, raise_if_active, read_run, runs_newest_first
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -38,7 +38,7 @@ INFO_FLAGS = {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", 
 
 
 def compose(config_name: str, *overrides: str) -> DictConfig:
-    """Compose a configuration of this project, in a notebook or a test; as often as wanted.
+    """Compose a configuration of this project in a notebook or a test.
 
     Args:
         config_name: `train`, `eval`, ...
@@ -55,7 +55,7 @@ def compose(config_name: str, *overrides: str) -> DictConfig:
 
 @cache
 def choices_by_group() -> dict[str, list[str]]:
-    """Return each config group, such as `model/net`, with its choices, such as `team/exp1`.
+    """Return the choices of each config group as a dictionary.
 
     A folder inside a group is a group of its own if a defaults list names it, else it only sorts
     the choices.
@@ -72,8 +72,8 @@ def choices_by_group() -> dict[str, list[str]]:
     return found
 
 
-def groups_of_command(config_name: str) -> dict[str, list[str]]:
-    """Return what is typed to choose a file of each group that a verb has, with the choices."""
+def choices_by_override_key(config_name: str) -> dict[str, list[str]]:
+    """Return the choices of each config group of a command, by override key."""
     names = DEFAULTS_ITEM.findall((CONFIGS / f"{config_name}.yaml").read_text("utf-8"))
     return {
         group.removeprefix("common/"): choices
@@ -83,7 +83,7 @@ def groups_of_command(config_name: str) -> dict[str, list[str]]:
 
 
 def normalised_overrides(argv: Sequence[str]) -> list[str]:
-    """Return a command line as Hydra reads it: overrides with full group names, then options.
+    """Return the overrides with full group names, followed by the options.
 
     Raises:
         ConfigError: for a choice that does not exist, or an override that begins with dashes.
@@ -102,13 +102,13 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
 
 
 def choice_hint(group: str, value: str = "") -> str:
-    """Return what to type to choose a file of a group: the value if it is a choice, or a list."""
+    """Return `GROUP=VALUE` for a valid choice, or a list of the valid choices."""
     choices = choices_by_group()[SHORT_GROUPS.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
 
 def overrides_to_resume(argv: Sequence[str]) -> list[str]:
-    """Return the command line that continues the run which `ckpt_path` names, if it names one.
+    """Return the command line, with the overrides of the run to resume, if any.
 
     The recorded overrides of that run are repeated, except those that are given again.
 
@@ -119,24 +119,24 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     others = [argument for argument in argv if _key(argument) != "ckpt_path"]
     if value == "last":
         run_dir = _newest_unfinished(others)
-    elif is_folder_to_continue(value):
+    elif is_existing_folder(value):
         run_dir = Path(value).expanduser().resolve()
     else:
         return list(argv)
     if {"-m", "--multirun"} & set(argv):
         raise ConfigError(f"ckpt_path={value} names one run, but -m starts several: leave out -m")
     record = read_run(run_dir)
-    if record is None:
+    if not record:
         raise ConfigError(f"ckpt_path={value} is no run folder: it holds no run.json")
-    refuse_if_active(run_dir)
+    raise_if_active(run_dir)
     typed = {_key(argument) for argument in argv}
     recorded = [override for override in record["overrides"] if _key(override) not in typed]
-    folder = project.quoted(run_dir)
+    folder = project.quote_value(run_dir)
     return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
 
 
 def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
-    """Store data, model and precision of the checkpoint that is named as `checkpoint/config`.
+    """Store the checkpoint's config in the ConfigStore, and return the command line.
 
     So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
     its data.
@@ -153,18 +153,18 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
     log_dir = _typed_value(argv, "paths.log_dir") or project.PROJECT_ROOT / "logs"
     path = find_checkpoint(value, log_dir).resolve()
     # Imports torch, which a mistake before this point need not wait for.
-    from src.runtime.checkpoint_config import trusted_config
+    from src.runtime.checkpoint_config import trusted_config_from_checkpoint
 
-    nodes = trusted_config(path)
+    nodes = trusted_config_from_checkpoint(path)
     for argument in argv:
         nodes.pop(_key(argument), None)
     ConfigStore.instance().store(group="checkpoint", name="config", node=nodes, package="_global_")
-    file = f"ckpt_path={project.quoted(path)}"
+    file = f"ckpt_path={project.quote_value(path)}"
     return [file if _key(argument) == "ckpt_path" else argument for argument in argv]
 
 
-def is_folder_to_continue(value: Any) -> bool:
-    """Return whether `ckpt_path` names a run folder, to continue in."""
+def is_existing_folder(value: Any) -> bool:
+    """Return whether `ckpt_path` is an existing folder."""
     return bool(value) and Path(str(value)).expanduser().is_dir()
 
 

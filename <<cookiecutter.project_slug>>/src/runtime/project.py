@@ -38,11 +38,11 @@ register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
 class ConfigError(ValueError):
-    """A mistake of the user's: what is wrong, why, and what to type. Shown without a traceback."""
+    """Error in the user's configuration or command line, shown without a traceback."""
 
 
 def instantiate(node: Any, **kwargs: Any) -> Any:
-    """Build the object of a `_target_` node; containers in it become plain lists and dicts.
+    """Instantiate a `_target_` node, with containers converted to lists and dicts.
 
     Where `_recursive_` is false, the target builds further nodes itself: it gets OmegaConf's.
 
@@ -54,8 +54,8 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     return hydra.utils.instantiate(node, _convert_=convert, **INSTANTIATE_ARGUMENTS, **kwargs)
 
 
-def find_object(path: str) -> Any:
-    """Return the object at a dotted path, importing its module.
+def import_object(path: str) -> Any:
+    """Import and return the object at a dotted path.
 
     Raises:
         Exception: whatever Hydra or the module raises; Hydra's log of it is left out.
@@ -68,7 +68,7 @@ def find_object(path: str) -> Any:
 
 
 def prepare_environment() -> None:
-    """Read `.env`, let child processes import `src`, and register the owner's resolvers."""
+    """Load `.env`, extend `PYTHONPATH`, and register the project's resolvers."""
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
     search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]
@@ -80,38 +80,38 @@ def prepare_environment() -> None:
 
 
 def is_sweep_job() -> bool:
-    """Return whether this process runs a job of a sweep, as opposed to a single run."""
+    """Return whether this process runs a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def as_typed(overrides: Any) -> list[str]:
-    """Return the overrides that Hydra recorded as they were typed, interpolations included."""
+def override_list(overrides: Any) -> list[str]:
+    """Return recorded overrides as a list, without resolving interpolations."""
     content: Any = OmegaConf.to_container(overrides)
     return list(content)
 
 
 def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:
-    """Return ` Did you mean X?` for the nearest of the choices, or nothing."""
+    """Return ` Did you mean X?` for the closest choice, or an empty string."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f" Did you mean {form.format(near[0])}?" if near else ""
 
 
-def quoted(value: str | Path) -> str:
-    """Return a text as Hydra's command line reads it back, whatever characters it holds."""
+def quote_value(value: str | Path) -> str:
+    """Return a value quoted for Hydra's command line, if it needs quotes."""
     if re.fullmatch(r"/[\w./@+-]+", str(value)):  # an ordinary path
         return str(value)
     return "'" + str(value).replace("'", "\\'") + "'"
 
 
-def command(script: str, *arguments: str) -> str:
-    """Return a command of this project that can be pasted into a shell, under uv too."""
+def shell_command(script: str, *arguments: str) -> str:
+    """Return the shell command that runs a script of this project."""
     prefix = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
     return shlex.join([*prefix, "python", script, *arguments])
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Generator[BinaryIO]:
-    """Open a file to write; it replaces `path` when the `with` ends without an exception.
+def atomic_write(path: str | Path) -> Generator[BinaryIO]:
+    """Open a temporary file that replaces `path` when the `with` block succeeds.
 
     So a reader finds the old content or the new one, never a part.
 
@@ -132,7 +132,7 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO]:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one if the file is missing or damaged."""
+    """Return the object in a JSON file, or {} if the file is missing or damaged."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -141,10 +141,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file atomically.
+    """Write a JSON file atomically.
 
     Raises:
         OSError: if it cannot be written.
     """
-    with atomic_file(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(content, indent=2, default=str).encode())

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.runtime.mlflow_run import METRICS, read_rows
+from src.runtime.mlflow_run import METRICS, read_rows_with_offsets
 
 KEPT = ("status", "started", "monitor", "mode", "best_checkpoint", "error")
 IGNORED_WHEN_GROUPING = ("seed=", "data.fold=")  # runs that differ in these are replicates
 
 
-class Run(NamedTuple):
-    """What the comparison needs of one run."""
+class RunResult(NamedTuple):
+    """Overrides, metrics and table row of a run."""
 
     folder: Path
     overrides: list[str]
@@ -25,8 +25,8 @@ class Run(NamedTuple):
     row: dict[str, Any]  # for programs: folder, what `KEPT` names, overrides, metrics
 
 
-def read_runs(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[Run]:
-    """Return the runs with these folders and records, in the order of their names."""
+def run_results(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[RunResult]:
+    """Return a summary of each run, sorted by folder."""
     runs = []
     for folder, record in records:
         metrics = record.get("metrics", {})
@@ -40,12 +40,12 @@ def read_runs(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[Run]:
             row[key] = value
         for key in KEPT:
             row[key] = record.get(key) or ""
-        runs.append(Run(folder, overrides, finite, row | finite))
+        runs.append(RunResult(folder, overrides, finite, row | finite))
     return sorted(runs)
 
 
-def choose_metric(runs: list[Run], metric: str | None, mode: str | None) -> tuple[str, str]:
-    """Return the metric to compare, and whether its `max` or `min` is best.
+def metric_and_mode(runs: list[RunResult], metric: str | None, mode: str | None) -> tuple[str, str]:
+    """Return the metric to compare and its mode, `min` or `max`.
 
     Without `metric`, the one that the last run monitored, else one that was recorded.
     """
@@ -58,17 +58,17 @@ def choose_metric(runs: list[Run], metric: str | None, mode: str | None) -> tupl
     return metric, mode
 
 
-def metric_names(runs: list[Run]) -> list[str]:
-    """Return the names of all metrics that the runs recorded."""
+def metric_names(runs: list[RunResult]) -> list[str]:
+    """Return the sorted names of all recorded metrics."""
     return sorted({name for run in runs for name in run.metrics})
 
 
-def group_replicates(runs: list[Run]) -> list[list[Run]]:
-    """Return the runs in groups that differ in seed or fold only.
+def group_replicates(runs: list[RunResult]) -> list[list[RunResult]]:
+    """Group runs that differ only in seed or fold.
 
     Runs without seed and fold are groups of their own.
     """
-    groups: dict[Any, list[Run]] = {}
+    groups: dict[Any, list[RunResult]] = {}
     for run in runs:
         key = {o for o in run.overrides if not o.startswith(IGNORED_WHEN_GROUPING)}
         if len(key) == len(run.overrides):
@@ -77,8 +77,8 @@ def group_replicates(runs: list[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def print_runs(runs: list[Run], metric: str, mode: str, top: int | None) -> list[Run]:
-    """Print the `top` best runs as a table, mean and deviation of replicates; return its runs."""
+def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -> list[RunResult]:
+    """Print a table of the best runs, and return the runs shown."""
     from rich import box, console, table  # not at the start of each command
 
     results = []
@@ -94,7 +94,7 @@ def print_runs(runs: list[Run], metric: str, mode: str, top: int | None) -> list
     rows = table.Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     rows.columns[0].no_wrap = True
     rows.columns[1].overflow = "fold"
-    for (mean, values, group), difference in zip(shown, describe_differences(firsts), strict=True):
+    for (mean, values, group), difference in zip(shown, unshared_overrides(firsts), strict=True):
         name, text = group[0].folder.name, ""
         if len(group) > 1:
             name = f"{len(group)} runs"
@@ -111,8 +111,8 @@ def print_runs(runs: list[Run], metric: str, mode: str, top: int | None) -> list
     return [run for _, _, group in shown for run in group]
 
 
-def describe_differences(runs: list[Run]) -> list[str]:
-    """Return for each run the overrides that tell it apart: `model/net=cnn data.size=3`."""
+def unshared_overrides(runs: list[RunResult]) -> list[str]:
+    """Return for each run the overrides that are not shared by all runs, as text."""
     shared = set.intersection(*(set(run.overrides) for run in runs))
     texts = []
     for run in runs:
@@ -122,7 +122,7 @@ def describe_differences(runs: list[Run]) -> list[str]:
 
 
 def write_csv(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows, with a column for each key that any of them has."""
+    """Write rows to a CSV file, with a column for each key."""
     columns = dict.fromkeys(key for row in rows for key in row)
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns))
@@ -130,15 +130,15 @@ def write_csv(path: str | Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def plot_curves(path: Path, runs: list[Run], metric: str) -> None:
-    """Draw the metric of each run over its steps."""
+def plot_curves(path: Path, runs: list[RunResult], metric: str) -> None:
+    """Save a plot of a metric over steps, with one curve per run."""
     from matplotlib.figure import Figure  # takes a second
 
     figure = Figure()
     axes = figure.subplots()
     for run in runs:
         points = {}
-        for row, _ in read_rows(run.folder / METRICS):
+        for row, _ in read_rows_with_offsets(run.folder / METRICS):
             if metric in row.get("metrics", {}):
                 points[row["step"]] = row["metrics"][metric]
         axes.plot(list(points), list(points.values()), marker=".", label=run.folder.name)

@@ -16,18 +16,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runtime import describe, distributed, signals
-from src.runtime.build import Objects, build, plain_config
+from src.runtime import describe, distributed, run_folder, signals
+from src.runtime.build import Objects, build, config_as_plain_dict
 from src.runtime.describe import warn_on_failure
-from src.runtime.overrides import is_folder_to_continue
-from src.runtime.project import ConfigError, as_typed
-from src.runtime.run_folder import Claim, checkpoints_of, find_checkpoint, now, read_run, write_run
+from src.runtime.overrides import is_existing_folder
+from src.runtime.project import ConfigError, override_list
+from src.runtime.run_folder import Claim
 
 log = logging.getLogger(__name__)
 
 
 class Run:
-    """One run: its folder, what it is made of, and what it has measured so far.
+    """A single run with its folder, objects and metrics.
 
     Args:
         cfg: its configuration, with the path of its folder fixed.
@@ -41,12 +41,12 @@ class Run:
         self.objects: Objects | None = None
         self.metrics: dict[str, Any] = {}
 
-    def build(self) -> Objects:
-        """Build the objects of the run, and record the configuration."""
+    def build_objects(self) -> Objects:
+        """Build the objects of the run, and save and log its configuration."""
         observer = describe.RunObserver(self.dir, self.cfg.get("monitor"))
         self.objects = build(self.cfg, [observer], self.claim)
         self.cfg = self.objects["cfg"]
-        config = plain_config(self.cfg)
+        config = config_as_plain_dict(self.cfg)
         if self.claim:
             with warn_on_failure("write config.yaml"):
                 OmegaConf.save(OmegaConf.create(config), self.dir / "config.yaml")
@@ -56,7 +56,7 @@ class Run:
         return self.objects
 
     def can_test(self) -> bool:
-        """Return whether there is a test to run; if not, say so."""
+        """Return whether model and data define a test, and log a message if not."""
         assert self.objects is not None
         model, datamodule = self.objects["model"], self.objects["datamodule"]
         loaders = [is_overridden("test_dataloader", part) for part in (model, datamodule)]
@@ -65,15 +65,15 @@ class Run:
             log.info("Nothing is tested: that needs a test_step and a test_dataloader")
         return found
 
-    def collect_metrics(self) -> None:
-        """Take over the metrics that the trainer holds, until it begins another stage."""
+    def record_metrics(self) -> None:
+        """Add the trainer's current metrics to `self.metrics`."""
         if self.objects:
             self.metrics |= self.objects["trainer"].callback_metrics
 
 
 @contextmanager
 def open_run(cfg: DictConfig) -> Generator[Run]:
-    """Own the folder of a run inside the `with`, keep `run.json`, and summarise at its end.
+    """Claim the run folder, update `run.json`, and print a summary at the end.
 
     Raises:
         ConfigError: if the folder belongs to a live or a finished run.
@@ -95,7 +95,7 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
         raise
     finally:
         signals.state.is_deferred = False
-        if run.claim and not run.claim.lost():
+        if run.claim and not run.claim.is_lost():
             _end(run, status, error)
         if run.claim:
             run.claim.release()
@@ -119,31 +119,31 @@ def _with_own_folder(cfg: DictConfig) -> DictConfig:
     for key in ("ckpt_path", "init_from"):  # from where the command was typed: `hydra.job.chdir`
         if (path := cfg.get(key)) and Path(to_absolute_path(path)).exists():
             cfg[key] = to_absolute_path(path)
-    is_continued = not HydraConfig.initialized() and is_folder_to_continue(cfg.get("ckpt_path"))
+    is_continued = not HydraConfig.initialized() and is_existing_folder(cfg.get("ckpt_path"))
     cfg.paths.output_dir = cfg.ckpt_path if is_continued else str(cfg.paths.output_dir)
     return cfg
 
 
 def _checkpoint_to_start_from(cfg: DictConfig) -> str | None:
     """Return the checkpoint that training continues from: of its folder, or the one named."""
-    if found := checkpoints_of(cfg.paths.output_dir):
+    if found := run_folder.checkpoints_newest_first(cfg.paths.output_dir):
         return str(found[0])
     wanted = cfg.get("ckpt_path")
-    if not wanted or is_folder_to_continue(wanted):
+    if not wanted or is_existing_folder(wanted):
         return None
-    return str(find_checkpoint(wanted, cfg.paths.log_dir))
+    return str(run_folder.find_checkpoint(wanted, cfg.paths.log_dir))
 
 
 def _claim(run: Run) -> Claim:
-    former = read_run(run.dir) or {}
-    is_continued = is_folder_to_continue(run.cfg.get("ckpt_path"))
+    former = run_folder.read_run(run.dir)
+    is_continued = is_existing_folder(run.cfg.get("ckpt_path"))
     if former.get("status") == "finished" and not is_continued:
         more = f"Type ckpt_path={shlex.quote(str(run.dir))} and a larger trainer.max_epochs"
         raise ConfigError(f"{run.dir} holds a finished run. {more}, or choose another folder")
     claim = Claim.acquire(run.dir)
-    overrides = as_typed(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    overrides = override_list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     content = {
-        "started": now(),
+        "started": run_folder.iso_now(),
         "metrics": {},
         "best_checkpoint": None,
         **former,
@@ -155,20 +155,20 @@ def _claim(run: Run) -> Claim:
         "monitor": run.cfg.get("monitor"),
         "mode": run.cfg.get("mode"),
         "error": None,
-        "environment": describe.describe_environment(),
+        "environment": describe.versions_command_and_commit(),
     }
-    write_run(run.dir, **content)
+    run_folder.update_run(run.dir, **content)
     return claim
 
 
 def _end(run: Run, status: str, error: str | None) -> None:
     """Record how a run ended, close its trackers, and print a summary."""
-    changes: dict[str, Any] = {"status": status, "ended": now(), "error": error}
+    changes: dict[str, Any] = {"status": status, "ended": run_folder.iso_now(), "error": error}
     if objects := run.objects:
         trainer = objects["trainer"]
         metrics = trainer.callback_metrics | run.metrics
         changes["metrics"] = {name: float(value) for name, value in metrics.items()}
-        changes |= describe.best_result(trainer, run.dir)
+        changes |= describe.best_checkpoint_record(trainer, run.dir)
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
         outcome = "success" if status == "finished" else "failed"
@@ -176,9 +176,9 @@ def _end(run: Run, status: str, error: str | None) -> None:
             with warn_on_failure("close a tracker"):
                 logger.finalize(outcome)
     with warn_on_failure("write run.json"):
-        write_run(run.dir, **changes)
+        run_folder.update_run(run.dir, **changes)
     if objects:
         with warn_on_failure("summarise the run"):
-            describe.print_end(run.cfg, objects, changes)
+            describe.print_run_summary(run.cfg, objects, changes)
     if signals.state.received == "SIGUSR1" and "SLURM_JOB_ID" in os.environ:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)

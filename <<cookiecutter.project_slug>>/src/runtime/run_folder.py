@@ -37,11 +37,11 @@ CLOCK_SECONDS = 2.0  # by which what is read as the start of a process may vary
 
 
 class RunIsActive(ConfigError):
-    """Another process owns the folder."""
+    """Error for a folder that belongs to another live process."""
 
 
 class Claim:
-    """Ownership of a folder, kept alive by a heartbeat until `release`.
+    """Ownership of a folder, kept alive by a heartbeat until it is released.
 
     Args:
         path: the claim file that this process created.
@@ -56,14 +56,14 @@ class Claim:
 
     @classmethod
     def acquire(cls, folder: str | Path, name: str = CLAIM) -> "Claim":
-        """Take over a folder that no live process owns; it is created if missing.
+        """Claim a folder that no live process owns, and create it if missing.
 
         Raises:
             RunIsActive: if a live process owns it, or another process was faster.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        refuse_if_active(folder, name)
+        raise_if_active(folder, name)
         path = folder / f"{name}.{_newest_claim(folder, name) + 1}"
         pid = os.getpid()
         owner = {"host": socket.gethostname(), "pid": pid, "process_start": _process_start(pid)}
@@ -74,12 +74,12 @@ class Claim:
             raise RunIsActive(f"{folder} was taken by another process just now") from error
         return cls(path, owner)
 
-    def lost(self) -> bool:
-        """Return whether another process has taken over, say while this one was suspended."""
+    def is_lost(self) -> bool:
+        """Return whether another process has claimed the folder since."""
         return self.path.with_suffix(f".{self.number + 1}").exists()
 
     def release(self) -> None:
-        """Give up the folder; the file stays, so that numbers count the starts."""
+        """Release the folder, but keep the claim file."""
         self._ended.set()
         with suppress(OSError):
             if read_json(self.path) == self.owner:  # else somebody has deleted the folder meanwhile
@@ -92,7 +92,7 @@ class Claim:
 
 
 def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None:
-    """Return host, pid and seconds since the last heartbeat of a folder's live owner, or None."""
+    """Return host, process id and heartbeat age of a folder's live owner, or None."""
     number = _newest_claim(Path(folder), name)
     path = Path(folder, f"{name}.{number}")
     # The file is empty for an instant before its creator has written to it.
@@ -108,26 +108,26 @@ def active_owner(folder: str | Path, name: str = CLAIM) -> dict[str, Any] | None
     return owner if is_alive else None
 
 
-def refuse_if_active(folder: str | Path, name: str = CLAIM) -> None:
-    """Raise RunIsActive, which names the owner, if a live process owns a folder."""
+def raise_if_active(folder: str | Path, name: str = CLAIM) -> None:
+    """Raise RunIsActive if a live process owns the folder."""
     if owner := active_owner(folder, name):
         who = f"process {owner['pid']} on {owner['host']}"
         raise RunIsActive(f"{folder} is in use: {who}, last seen {owner['seconds']} seconds ago")
 
 
-def read_run(run_dir: str | Path) -> dict[str, Any] | None:
-    """Return the record of a run, or None if the folder holds none.
+def read_run(run_dir: str | Path) -> dict[str, Any]:
+    """Return the contents of `run.json`, or {} if there is none.
 
     A run whose process disappeared is returned as `killed`.
     """
     record = read_json(Path(run_dir) / RECORD)
     if record.get("status") == "running" and not active_owner(run_dir):
         record |= {"status": "killed", "error": "process disappeared (no final status was written)"}
-    return record or None
+    return record
 
 
-def write_run(run_dir: str | Path, **changes: Any) -> None:
-    """Change keys of the record of a run; it is created if missing.
+def update_run(run_dir: str | Path, **changes: Any) -> None:
+    """Update keys of `run.json`, and create the file if missing.
 
     Raises:
         OSError: if it cannot be written.
@@ -137,7 +137,7 @@ def write_run(run_dir: str | Path, **changes: Any) -> None:
 
 
 def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield folder and record of each run below a folder, also of jobs without a record yet."""
+    """Yield the folder and record of each run below a folder, unstarted jobs included."""
     for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(PermissionError):  # of another user
             if record := read_run(path) or read_json(path / JOB):
@@ -147,14 +147,14 @@ def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def runs_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return folder and record of each run, the one that started last first."""
+    """Return the folder and record of each run, newest first."""
     folders = Path(log_dir).glob("*/*runs")  # runs and multiruns of each task
     found = [run for folder in folders for run in runs_below(folder)]
     return sorted(found, key=lambda run: str(run[1].get("started")), reverse=True)
 
 
 def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> Path:
-    """Return the checkpoint file to take weights from.
+    """Return the path of the checkpoint that `ckpt_path` or `init_from` refers to.
 
     Args:
         value: a file; a run folder (its best checkpoint); `best` or `last` of the newest run that
@@ -172,25 +172,25 @@ def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> 
     if value in ("best", "last"):
         folders = [run_dir for run_dir, _ in runs_newest_first(log_dir)]
     for folder in folders:
-        if found := checkpoints_of(folder):
-            best = folder / str((read_run(folder) or {}).get("best_checkpoint"))
+        if found := checkpoints_newest_first(folder):
+            best = folder / str(read_run(folder).get("best_checkpoint"))
             return best if value != "last" and best.is_file() else found[0]
     raise ConfigError(f"{key}={value} does not exist, or has no checkpoint: give a file or a run")
 
 
-def checkpoints_of(run_dir: str | Path) -> list[Path]:
-    """Return the checkpoints of a run, `last.ckpt` first, then the newest first."""
+def checkpoints_newest_first(run_dir: str | Path) -> list[Path]:
+    """Return the checkpoint paths of a run: `last.ckpt`, then the others, newest first."""
     found = list(Path(run_dir, "checkpoints").glob("*.ckpt"))
     return sorted(found, key=lambda path: (path.name != LAST_CHECKPOINT, -path.stat().st_mtime))
 
 
-def now() -> str:
-    """Return the time as ISO 8601 with time zone, to the millisecond."""
+def iso_now() -> str:
+    """Return the current time in ISO 8601 format, with time zone and milliseconds."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def new_run_id(log_dir: str = "", task_name: str = "") -> str:
-    """Return a name for a run's folder that sorts by time and that no other run has.
+    """Return a unique run id that sorts by time.
 
     All processes that torchrun or srun starts for one run get the same name. A SLURM job that was
     requeued gets the folder back in which it had not finished.
@@ -206,25 +206,25 @@ def new_run_id(log_dir: str = "", task_name: str = "") -> str:
     if int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0:
         for folder in sorted(Path(log_dir, task_name, "runs").glob(f"{job}_*")):
             record = read_run(folder)
-            if record is None or record["status"] in ("failed", "killed"):
+            if not record or record["status"] in ("failed", "killed"):
                 return folder.name
     return f"{job}_{unique}"
 
 
-def current_run_dir(log_dir: str, task_name: str) -> str:
-    """Return the folder that Hydra made for this run; outside of Hydra, the path of a new one."""
+def current_or_new_run_dir(log_dir: str, task_name: str) -> str:
+    """Return Hydra's output folder, or a new path when Hydra is not running."""
     cfg: Any = HydraConfig.instance().cfg
     folder = OmegaConf.select(cfg, "hydra.runtime.output_dir") if cfg else None
     return folder or str(Path(log_dir, task_name, "runs", new_run_id(log_dir, task_name)))
 
 
-def register_resolvers() -> None:
-    """Register `${run_id:LOG_DIR,TASK}` and `${run_dir:LOG_DIR,TASK}`.
+def register_run_resolvers() -> None:
+    """Register the OmegaConf resolvers `run_id` and `run_dir`.
 
     They are cached: each occurrence in a configuration, and in all jobs of a sweep, is the same.
     """
     register_resolver("run_id", new_run_id, use_cache=True, replace=True)
-    register_resolver("run_dir", current_run_dir, use_cache=True, replace=True)
+    register_resolver("run_dir", current_or_new_run_dir, use_cache=True, replace=True)
 
 
 def _agreed_under_torchrun(proposal: str) -> str:

@@ -21,9 +21,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from src.runtime.project import ConfigError, command, instantiate
+from src.runtime.project import ConfigError, instantiate, shell_command
 from src.runtime.run_folder import Claim, RunIsActive, active_owner
-from src.runtime.sweeps import comparable, optimized_metrics
+from src.runtime.sweeps import comparable_overrides, optimized_metric_names
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ START_OVER = "To start over, give the search another name: sweep_name=NAME"
 current_trial: Any = None  # the one that runs in this process, for its callback
 
 
-class Search(Sweeper):
-    """Run trials until the study has `n_trials` that were completed or pruned, in all processes.
+class OptunaSearch(Sweeper):
+    """Hydra sweeper that runs Optuna trials until `n_trials` are completed or pruned.
 
     `configs/hydra/sweeper/optuna.yaml` explains the keys; workers share the sweep's folder.
     """
@@ -46,15 +46,15 @@ class Search(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what Hydra hands to a sweeper."""
+        """Store the configuration and create the launcher."""
         self.folder = Path(config.hydra.sweep.dir)
-        self.metrics = optimized_metrics(config)
+        self.metrics = optimized_metric_names(config)
         self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
         launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
         self.launch = launcher.launch
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the search.
+        """Run trials until the search is complete, and print the best ones.
 
         Raises:
             ConfigError: if it cannot run, does not fit the study, or its trials fail.
@@ -64,11 +64,11 @@ class Search(Sweeper):
         by_key = {override.get_key_element(): override for override in given}  # typed ones win
         self.overrides = list(by_key.values())
         try:
-            self.study = self.open_study()
+            self.study = self.create_or_load_study()
         except ModuleNotFoundError as error:
             install = 'uv pip install -e ".[optuna]"'
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {install}") from error
-        left = f"{self.count_left()} of {self.n_trials} trials left"
+        left = f"{self.count_remaining_trials()} of {self.n_trials} trials left"
         print(f"Search {self.study_name}: {left}", flush=True)
         if len(self.metrics) > 1:
             print("Trials are not pruned: there are several metrics", flush=True)
@@ -77,10 +77,10 @@ class Search(Sweeper):
             failures = 0 if self.run_trial(*claimed) else failures + 1
             if failures == 3:
                 raise ConfigError(f"the search ends: {failures} trials in a row failed, see above")
-        self.print_best()
+        self.print_best_trials()
 
-    def open_study(self) -> Any:
-        """Return the study, created if it is new; warn if it began with other settings.
+    def create_or_load_study(self) -> Any:
+        """Create or load the study, and warn if its settings have changed.
 
         Raises:
             ConfigError: if there is not a direction for each metric.
@@ -94,13 +94,13 @@ class Search(Sweeper):
             raise ConfigError(f"a search needs a direction for each metric: {self.metrics}")
         arguments: dict[str, Any] = {
             "study_name": self.study_name,
-            "storage": open_database(self.settings["storage"]),
+            "storage": open_optuna_storage(self.settings["storage"]),
             "directions": directions,
             "sampler": instantiate(self.settings["sampler"]),
             "pruner": instantiate(self.settings["pruner"]),
         }
         settings = [*self.metrics, *directions]
-        settings += comparable([str(override.input_line) for override in self.overrides])
+        settings += comparable_overrides([str(override.input_line) for override in self.overrides])
         try:
             study = optuna.create_study(**arguments)
             study.set_user_attr("settings", settings)
@@ -111,13 +111,13 @@ class Search(Sweeper):
             log.warning("Earlier trials differ in: %s. %s", " ".join(sorted(changed)), START_OVER)
         return study
 
-    def count_left(self) -> int:
-        """Return how many trials are neither completed nor pruned yet."""
+    def count_remaining_trials(self) -> int:
+        """Return the number of trials that remain to be completed or pruned."""
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
 
     def claim_trial(self) -> tuple[Any, Claim] | None:
-        """Claim a trial whose process has ended, else a new one; None if enough have begun.
+        """Return an abandoned or new trial and its claim, or None if no trial is left.
 
         Raises:
             ValueError: if a parameter had other choices before.
@@ -130,15 +130,15 @@ class Search(Sweeper):
             elif "overrides" in trial.user_attrs:  # else it was killed before it began
                 with suppress(RunIsActive):
                     return trial, Claim.acquire(folder, CLAIM)
-        if alive >= self.count_left():
+        if alive >= self.count_remaining_trials():
             return None
         trial = self.study.ask()
         claim = Claim.acquire(self.folder / str(trial.number), CLAIM)
-        trial.set_user_attr("overrides", [draw(trial, override) for override in self.overrides])
+        trial.set_user_attr("overrides", [override_for_trial(trial, o) for o in self.overrides])
         return trial, claim
 
     def run_trial(self, trial: Any, claim: Claim) -> bool:
-        """Run a trial and tell Optuna its result; return whether it has one."""
+        """Run a trial and report it to Optuna, returning False only if it failed."""
         global current_trial
         current_trial = trial if len(self.metrics) == 1 else None  # others are not pruned
         job = [*trial.user_attrs["overrides"], f"hydra.sweep.subdir={trial.number}"]
@@ -155,16 +155,16 @@ class Search(Sweeper):
         claim.release()
         return told.state != self.states.FAIL
 
-    def print_best(self) -> None:
+    def print_best_trials(self) -> None:
         """Print the best trials, each with the command that trains with its parameters."""
         for trial in self.study.best_trials:
             kept = [o for o in trial.user_attrs["overrides"] if not o.startswith(NOT_REPEATED)]
-            print(f"Best trial {trial.number}:", trial.values, command("src/train.py", *kept))
+            print(f"Best trial {trial.number}:", trial.values, shell_command("src/train.py", *kept))
         print(f"More trials: hydra.sweeper.n_trials={2 * self.n_trials}. {START_OVER}")
 
 
-def open_database(url: str) -> Any:
-    """Return Optuna's storage for a URL; its file and tables are created if missing."""
+def open_optuna_storage(url: str) -> Any:
+    """Return Optuna's storage for a URL, and create the database if missing."""
     from optuna.storages import RDBStorage
 
     if url.startswith("sqlite:///"):
@@ -176,8 +176,8 @@ def open_database(url: str) -> Any:
         return RDBStorage(url)
 
 
-def draw(trial: Any, override: Override) -> str:
-    """Return an override; for one of Hydra's sweeps, with a value that Optuna draws."""
+def override_for_trial(trial: Any, override: Override) -> str:
+    """Return an override as text, with a value suggested by Optuna in place of a sweep."""
     if not override.is_sweep_override():
         return str(override.input_line)
     key, sweep = override.get_key_element(), override.value()
@@ -190,7 +190,7 @@ def draw(trial: Any, override: Override) -> str:
 
 
 def pruning_callback(monitor: str) -> Any:
-    """Return the callback that reports a metric to Optuna and ends a trial that it gives up.
+    """Return a callback that reports a metric to Optuna and stops pruned trials.
 
     It does nothing outside of a search, with several metrics, and in a trial that is resumed or
     that runs in another process.

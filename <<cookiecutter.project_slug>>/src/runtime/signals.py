@@ -14,14 +14,14 @@ EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143}
 
 
 class Interrupted(SystemExit):
-    """A signal asked the run to end; `code` is the exit code of the process."""
+    """Exit of the process after a signal, with the matching exit code."""
 
     def __init__(self, name: str) -> None:
         super().__init__(EXIT_CODES[name])
 
 
 class SignalState:
-    """The signal that was received, and whether somebody will act on it soon."""
+    """The received signal, and whether it is deferred to the next checkpoint."""
 
     def __init__(self) -> None:
         self.received: str | None = None
@@ -29,7 +29,7 @@ class SignalState:
         self.handled: list[int] = []
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Note a deferred signal; raise `Interrupted` for any other."""
+        """Record a deferred signal, or raise `Interrupted`."""
         name = signal.Signals(number).name
         is_first, self.received = self.received is None, name
         if not (self.is_deferred and is_first):
@@ -41,16 +41,16 @@ class SignalState:
 state = SignalState()
 
 
-def install() -> None:
-    """Handle the signals, unless somebody else, such as a cluster's launcher, already does."""
+def install_handlers() -> None:
+    """Install handlers for SIGINT, SIGTERM and SIGUSR1, unless others are installed."""
     default = (signal.SIG_DFL, signal.default_int_handler)
     numbers = [signal.Signals[name] for name in EXIT_CODES]
     state.handled += [number for number in numbers if signal.getsignal(number) in default]
-    reinstall()
+    reinstall_handlers()
 
 
-def reinstall() -> None:
-    """Take the signals back from Lightning, which handles SIGTERM itself once `fit` begins."""
+def reinstall_handlers() -> None:
+    """Reinstall the handlers, which Lightning replaces when `fit` begins."""
     # Python allows handlers there only: a run in a thread of a notebook goes without.
     if threading.current_thread() is threading.main_thread():
         for number in state.handled:
@@ -58,7 +58,7 @@ def reinstall() -> None:
 
 
 def raise_if_received() -> None:
-    """Raise `Interrupted` if a signal is waiting."""
+    """Raise `Interrupted` if a signal has been received."""
     if state.received:
         raise Interrupted(state.received)
 

@@ -20,8 +20,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import project, report
-from src.runtime.mlflow_upload import wait_for_upload
-from src.runtime.project import ConfigError, as_typed, read_json, write_json
+from src.runtime.mlflow_upload import wait_for_upload_status
+from src.runtime.project import ConfigError, override_list, read_json, write_json
 from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, runs_below
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job d
 claims: dict[str, Claim] = {}  # of the folders of sweeps that run in this process
 
 
-def register_resolvers() -> None:
-    """Register `${job_dir:SWEEP_DIR,NUMBER,OVERRIDES}`, the value of `hydra.sweep.subdir`."""
-    project.register_resolver("job_dir", assign_job_dir, replace=True)
+def register_job_resolver() -> None:
+    """Register the OmegaConf resolver `job_dir`, used by `hydra.sweep.subdir`."""
+    project.register_resolver("job_dir", assign_job_folder_name, replace=True)
 
 
-def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
-    """Return the name of a job's folder in its sweep; a new job gets the next free number.
+def assign_job_folder_name(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
+    """Find or create the job's folder in its sweep, and return its name.
 
     Hydra resolves this when it starts the job, in whichever process a launcher runs it, and not
     when it composes or prints a configuration. The processes of one job get the same folder.
@@ -48,7 +48,7 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
         first: the launcher's number of the job, with which the search for a free one begins.
         overrides: of the job.
     """
-    wanted = {"overrides": comparable(overrides)}
+    wanted = {"overrides": comparable_overrides(overrides)}
     folder = Path(sweep_dir)
     for path in folder.glob(f"[0-9]*/{JOB}"):
         if read_json(path) == wanted:
@@ -71,43 +71,39 @@ def assign_job_dir(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
         target = folder / str(int(target.name) + 1)
 
 
-def comparable(overrides: Any) -> list[str]:
-    """Return what decides whether two jobs are the same: sorted overrides, as they were typed."""
-    typed = as_typed(overrides) if OmegaConf.is_list(overrides) else overrides
+def comparable_overrides(overrides: Any) -> list[str]:
+    """Return the sorted overrides that identify a job."""
+    typed = override_list(overrides) if OmegaConf.is_list(overrides) else overrides
     return sorted(override for override in typed if not override.startswith(IGNORED))
 
 
-def finished_job_result(cfg: DictConfig) -> tuple[bool, Any]:
-    """Return whether this job of a sweep has finished before, and its optimized metrics.
-
-    Raises:
-        ConfigError: if the metric to optimize was not recorded then.
-    """
+def finished_job_metrics() -> dict[str, Any] | None:
+    """Return the recorded metrics of this sweep job if it has finished before, or None."""
     if not project.is_sweep_job():
-        return False, None
+        return None
     hydra = HydraConfig.get()
-    record = read_run(hydra.runtime.output_dir) or {}
-    is_same = comparable(record.get("overrides", [])) == comparable(hydra.overrides.task)
-    if not is_same or record.get("status") != "finished":
-        return False, None
+    record = read_run(hydra.runtime.output_dir)
+    former = comparable_overrides(record.get("overrides", []))
+    if former != comparable_overrides(hydra.overrides.task) or record.get("status") != "finished":
+        return None
     log.info("Job %s has finished before: its stored result is used", hydra.job.num)
-    return True, optimized_value(cfg, record["metrics"])
+    return record["metrics"]
 
 
-def optimized_metrics(cfg: DictConfig) -> list[str]:
-    """Return the names in `optimized_metric`: none, one, or several with commas or as a list."""
+def optimized_metric_names(cfg: DictConfig) -> list[str]:
+    """Return the metric names in `optimized_metric` as a list."""
     value = cfg.get("optimized_metric") or []
     names = value.split(",") if isinstance(value, str) else value
     return [name.strip() for name in names]
 
 
 def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
-    """Return the metric named by `optimized_metric`, a tuple of several, or None.
+    """Return the value of `optimized_metric`, a tuple for several metrics, or None.
 
     Raises:
         ConfigError: if one was not logged.
     """
-    names = optimized_metrics(cfg)
+    names = optimized_metric_names(cfg)
     if missing := ", ".join(name for name in names if name not in metrics):
         known = ", ".join(sorted(metrics))
         raise ConfigError(f"optimized_metric={missing} was not logged. There is: {known}")
@@ -116,37 +112,37 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
 
 
 class SweepCallback(Callback):
-    """Claim the folder of a sweep while it runs, and print a table of its jobs at the end.
+    """Claim the sweep's folder, and print a table of its jobs at the end.
 
     Hydra reports other exceptions of callbacks than `SystemExit` as warnings.
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a sweep that another process runs; several may work at a search."""
+        """Claim the sweep's folder, or exit if another process runs the sweep."""
         if "study_name" not in config.hydra.sweeper:
             try:
                 claims[config.hydra.sweep.dir] = Claim.acquire(config.hydra.sweep.dir, CLAIM)
             except RunIsActive as error:
                 raise SystemExit(f"Error: {error}") from error
-        atexit.register(print_jobs, config)  # Hydra 1.3 calls nothing after a job that failed
+        atexit.register(finish_sweep, config)  # Hydra 1.3 calls nothing after a job that failed
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table; refuse a sweep over no values, which Hydra accepts."""
-        atexit.unregister(print_jobs)
-        if not print_jobs(config) and not sys.exc_info()[0]:  # Hydra 1.4 calls this after errors
+        """Print the table of jobs, or exit with an error if there are none."""
+        atexit.unregister(finish_sweep)
+        if not finish_sweep(config) and not sys.exc_info()[0]:  # Hydra 1.4 calls this after errors
             raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
 
 
-def print_jobs(config: DictConfig) -> bool:
-    """Give up the folder of a sweep and print how its jobs ended; return whether there are any."""
+def finish_sweep(config: DictConfig) -> bool:
+    """Release the sweep's folder, print its jobs, and return whether there are any."""
     sweep_dir = Path(config.hydra.sweep.dir)
     if claim := claims.pop(config.hydra.sweep.dir, None):
         claim.release()
-    runs = report.read_runs(runs_below(sweep_dir))
+    runs = report.run_results(runs_below(sweep_dir))
     if not runs:
         return False
-    metric = next(iter(optimized_metrics(config)), None)
-    report.print_runs(runs, *report.choose_metric(runs, metric, None), None)
-    if upload := wait_for_upload(sweep_dir):
+    metric = next(iter(optimized_metric_names(config)), None)
+    report.print_runs(runs, *report.metric_and_mode(runs, metric, None), None)
+    if upload := wait_for_upload_status(sweep_dir):
         print(upload, flush=True)
     return True
