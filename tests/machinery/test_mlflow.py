@@ -314,8 +314,8 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
     for run in (first, second):
         run.log_steps(range(10, 20))
         run.end()
-    assert "has everything" in mlflow_upload.wait_for_upload_status(second.dir)
-    assert "has everything" in mlflow_upload.wait_for_upload_status(log_dir)
+    assert "has everything" in mlflow_upload.wait_for_uploads(second.dir)
+    assert "has everything" in mlflow_upload.wait_for_uploads(log_dir)
     following.join(30)
     assert not following.is_alive()
     for run in (first, second):

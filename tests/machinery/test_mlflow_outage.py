@@ -143,7 +143,7 @@ def test_a_server_is_down_from_the_start_and_comes_later(tmp_path: Path, server:
     wait_until(lambda: read_json(run.dir / STATE).get("error"))
     run.end()
     started = time.monotonic()
-    line = mlflow_upload.wait_for_upload_status(run.dir, patience=3)
+    line = mlflow_upload.wait_for_uploads(run.dir, patience=3)
     assert time.monotonic() - started < 30
     assert "has 0% of the metrics" in line
     assert f"python src/sync.py {run.dir}" in line
@@ -173,7 +173,7 @@ def test_a_server_dies_stalls_and_returns_during_a_run(tmp_path: Path, server: S
     server.send(signal.SIGCONT)
     run.log_steps(range(300, 400))
     run.end("failed")
-    assert "has everything" in mlflow_upload.wait_for_upload_status(run.dir, patience=60)
+    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir, patience=60)
     assert stored_history(server.uri, run.dir) == run.history()
     assert stored_run(server.uri, run.dir).info.status == "FAILED"
 
@@ -195,7 +195,7 @@ def test_a_server_that_answers_errors(
     wait_until(lambda: read_json(run.dir / STATE).get("error"))
     handler.mood = "pass"
     run.end()
-    assert "has everything" in mlflow_upload.wait_for_upload_status(run.dir, patience=60)
+    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir, patience=60)
     assert stored_history(server.uri, run.dir) == run.history()
     key = read_json(run.dir / DESCRIPTION)["key"]
     experiment = stored_run(server.uri, run.dir).info.experiment_id
@@ -217,7 +217,7 @@ def test_an_uploader_that_is_killed_is_replaced(tmp_path: Path) -> None:
         wait_until(lambda: not active_owner(tmp_path / "logs", mlflow_upload.CLAIM))
         mlflow_upload.start_uploader(other.dir)  # the next run starts one, which does both
     run.end()
-    assert "has everything" in mlflow_upload.wait_for_upload_status(tmp_path / "logs")
+    assert "has everything" in mlflow_upload.wait_for_uploads(tmp_path / "logs")
     assert stored_history(uri, run.dir) == run.history()
 
 
@@ -236,7 +236,7 @@ def test_an_uploader_that_is_killed_while_it_creates_the_database(tmp_path: Path
         time.sleep(0.3 * kill)
         uploader.kill()
         uploader.wait()
-    assert "has everything" in mlflow_upload.wait_for_upload_status(run.dir)
+    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir)
     assert stored_history(uri, run.dir) == run.history()
 
 
@@ -247,7 +247,7 @@ def test_logs_that_are_removed_while_the_uploader_waits(tmp_path: Path) -> None:
         run.end()
         mlflow_upload.start_uploader(run.dir)
         uploader = uploader_of(tmp_path / "logs")
-        assert "has everything" in mlflow_upload.wait_for_upload_status(run.dir)
+        assert "has everything" in mlflow_upload.wait_for_uploads(run.dir)
         shutil.rmtree(tmp_path / "logs")
     assert not uploader.is_running() or uploader.wait(10) is not None
 

@@ -50,7 +50,7 @@ ConfigStore.instance().store(name="toy", node=CONFIG)
 
 def job(cfg: DictConfig) -> Any:
     """Record `val/acc` = x as a run does, and return it."""
-    if (metrics := sweeps.finished_job_metrics()) is not None:
+    if (metrics := sweeps.stored_metrics_of_this_job()) is not None:
         return sweeps.optimized_value(cfg, metrics)
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)

@@ -70,7 +70,7 @@ class CheckedTask:
     def __call__(self, cfg: DictConfig) -> Any:
         """Check the configuration and run; a finished job of a sweep returns its stored result."""
         state.job_entered, state.training_started = True, False
-        if (metrics := sweeps.finished_job_metrics()) is not None:
+        if (metrics := sweeps.stored_metrics_of_this_job()) is not None:
             return sweeps.optimized_value(cfg, metrics)
         if self.shows_traceback:
             return self.function(cfg)

@@ -30,7 +30,7 @@ from src.runtime.build import Objects
 from src.runtime.checkpoints import rename_compiled_weights
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import JSONLinesLogger
-from src.runtime.mlflow_upload import run_page_url, wait_for_upload_status
+from src.runtime.mlflow_upload import run_page_url, wait_for_uploads
 from src.runtime.project import PROJECT_ROOT, did_you_mean, is_sweep_job, quote_value, shell_command
 from src.runtime.run_folder import checkpoints_newest_first
 
@@ -212,7 +212,7 @@ def print_run_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any])
         key, script = ("evaluate", "src/eval.py") if is_whole else ("resume", "src/train.py")
         lines[key] = shell_command(script, f"ckpt_path={quote_value(run_dir)}")
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    upload = "" if is_sweep_job() else wait_for_upload_status(run_dir, float(patience or 0))
+    upload = "" if is_sweep_job() else wait_for_uploads(run_dir, float(patience or 0))
     if upload:
         lines["mlflow"] = upload
         lines["page"] = run_page_url(run_dir) or shell_command("src/ui.py", str(run_dir))

@@ -45,7 +45,7 @@ class FailSafeLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """Return the logger's experiment object, or a dummy after a failure."""
+        """The logger's experiment object, or a dummy object after a failure."""
         tracker: Any = super()
         found = self.call_safely(lambda: tracker.experiment)
         return DummyExperiment() if found is None else found
@@ -125,7 +125,7 @@ class JSONLinesLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Append a row with the metrics that were not logged before a resume."""
+        """Append a row of metrics, without those already written before a resume."""
         step = int(step or 0)
         if self.earlier is None:
             self.earlier = self._metrics_from(step)

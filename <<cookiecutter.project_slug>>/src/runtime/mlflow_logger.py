@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
 from src.runtime.loggers import JSONLinesLogger
-from src.runtime.mlflow_run import DESCRIPTION, STATE, absolute_uri
+from src.runtime.mlflow_run import DESCRIPTION, STATE, storable_tracking_uri
 from src.runtime.mlflow_upload import start_uploader
 from src.runtime.project import is_sweep_job, override_list, read_json, write_json
 
@@ -62,13 +62,13 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
             "key": secrets.token_hex(8),
             "experiment_name": experiment_name,
             "run_name": run_name or default_run_name(self.run_dir),
-            "tracking_uri": absolute_uri(tracking_uri),
+            "tracking_uri": storable_tracking_uri(tracking_uri),
         }
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """Return a client with the `log_*` methods of `MlflowClient`, and start the uploader.
+        """A client with the `log_*` methods of `MlflowClient`; the first access starts the uploader.
 
         The trainer asks for it before its first step, which starts the upload.
         """
@@ -91,12 +91,12 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Write the parameters that are useful for comparing runs."""
+        """Write the hyperparameters that help to compare runs to the run folder, for upload."""
         self.params |= params_to_compare(params if isinstance(params, Mapping) else vars(params))
         self.append_row(params=dict(islice(self.params.items(), MOST_PARAMS)))
 
     def finalize(self, status: str = "success") -> None:
-        """Do nothing, because `run.json` contains the status."""
+        """Do nothing: the uploader ends the MLflow run with the status from `run.json`."""
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Do nothing, because `run.json` names the best checkpoint."""

@@ -46,7 +46,7 @@ class RunUploader:
         self.client: Any = None
 
     def upload_new_data(self) -> bool:
-        """Upload new data, and return whether the run has ended and its data is complete.
+        """Upload new data, and return True once the run has ended and all of it is uploaded.
 
         What keeps MLflow from answering is noted as `error` in the state. Nothing is lost: call
         again.
@@ -205,8 +205,8 @@ def read_rows_with_offsets(path: Path, offset: int = 0) -> Iterator[tuple[dict[s
                 yield {}, offset
 
 
-def absolute_uri(uri: str) -> str:
-    """Return the tracking URI with an absolute SQLite path and without credentials."""
+def storable_tracking_uri(uri: str) -> str:
+    """Return the tracking URI to save: SQLite path absolute, credentials removed."""
     if uri.startswith(SQLITE):
         return SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
     return without_credentials(uri)

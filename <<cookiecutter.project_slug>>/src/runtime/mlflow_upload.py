@@ -87,7 +87,7 @@ def upload_runs_until_idle(log_dir: Path) -> None:
     claim.release()
 
 
-def wait_for_upload_status(path: str | Path, patience: float = 15.0) -> str:
+def wait_for_uploads(path: str | Path, patience: float = 15.0) -> str:
     """Wait until ended runs are uploaded, and return the upload status as text.
 
     Args:

@@ -22,7 +22,12 @@ from omegaconf import DictConfig
 
 from src.runtime import project
 from src.runtime.project import CONFIGS, ConfigError, did_you_mean
-from src.runtime.run_folder import find_checkpoint, raise_if_active, read_run, runs_newest_first
+from src.runtime.run_folder import (
+    find_checkpoint,
+    raise_if_active,
+    read_run,
+    run_records_newest_first,
+)
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -83,7 +88,7 @@ def choices_by_override_key(config_name: str) -> dict[str, list[str]]:
 
 
 def normalised_overrides(argv: Sequence[str]) -> list[str]:
-    """Return the overrides with full group names, followed by the options.
+    """Return the arguments with overrides checked, group names in full, and flags last.
 
     Raises:
         ConfigError: for a choice that does not exist, or an override that begins with dashes.
@@ -102,7 +107,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
 
 
 def choice_hint(group: str, value: str = "") -> str:
-    """Return `GROUP=VALUE` for a valid choice, or a list of the valid choices."""
+    """Return the text `GROUP=VALUE` if the value is a valid choice, or a text that names the choices."""
     choices = choices_by_group()[SHORT_GROUPS.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
@@ -197,7 +202,7 @@ def _normalised(override: Override) -> str:
 
 def _newest_unfinished(argv: Sequence[str]) -> Path:
     cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
-    for run_dir, record in runs_newest_first(cfg.paths.log_dir):
+    for run_dir, record in run_records_newest_first(cfg.paths.log_dir):
         if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
             return run_dir
     unfinished = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"

@@ -29,7 +29,7 @@ class SignalState:
         self.handled: list[int] = []
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Record a deferred signal, or raise `Interrupted`."""
+        """Record the first signal while signals are deferred; otherwise raise `Interrupted`."""
         name = signal.Signals(number).name
         is_first, self.received = self.received is None, name
         if not (self.is_deferred and is_first):

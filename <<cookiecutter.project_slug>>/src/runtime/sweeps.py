@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import project, report
-from src.runtime.mlflow_upload import wait_for_upload_status
+from src.runtime.mlflow_upload import wait_for_uploads
 from src.runtime.project import ConfigError, override_list, read_json, write_json
 from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, runs_below
 
@@ -77,8 +77,8 @@ def comparable_overrides(overrides: Any) -> list[str]:
     return sorted(override for override in typed if not override.startswith(IGNORED))
 
 
-def finished_job_metrics() -> dict[str, Any] | None:
-    """Return the recorded metrics of this sweep job if it has finished before, or None."""
+def stored_metrics_of_this_job() -> dict[str, Any] | None:
+    """Return this sweep job's stored metrics if an earlier run of it finished, or None."""
     if not project.is_sweep_job():
         return None
     hydra = HydraConfig.get()
@@ -98,7 +98,7 @@ def optimized_metric_names(cfg: DictConfig) -> list[str]:
 
 
 def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
-    """Return the value of `optimized_metric`, a tuple for several metrics, or None.
+    """Return the value of the metric that `optimized_metric` names, a tuple for several, or None.
 
     Raises:
         ConfigError: if one was not logged.
@@ -143,6 +143,6 @@ def finish_sweep(config: DictConfig) -> bool:
         return False
     metric = next(iter(optimized_metric_names(config)), None)
     report.print_runs(runs, *report.metric_and_mode(runs, metric, None), None)
-    if upload := wait_for_upload_status(sweep_dir):
+    if upload := wait_for_uploads(sweep_dir):
         print(upload, flush=True)
     return True
