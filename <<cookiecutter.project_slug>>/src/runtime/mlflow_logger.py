@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
 from src.runtime.loggers import JSONLinesLogger
-from src.runtime.mlflow_run import DESCRIPTION, STATE, storable_tracking_uri
+from src.runtime.mlflow_run import DESCRIPTION, STATE, uri_to_store
 from src.runtime.mlflow_upload import start_uploader
 from src.runtime.project import is_sweep_job, override_list, read_json, write_json
 
@@ -62,13 +62,13 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
             "key": secrets.token_hex(8),
             "experiment_name": experiment_name,
             "run_name": run_name or default_run_name(self.run_dir),
-            "tracking_uri": storable_tracking_uri(tracking_uri),
+            "tracking_uri": uri_to_store(tracking_uri),
         }
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """A client with the `log_*` methods of `MlflowClient`; the first access starts the uploader.
+        """A client with `MlflowClient`'s `log_*` methods; its first access starts the uploader.
 
         The trainer asks for it before its first step, which starts the upload.
         """

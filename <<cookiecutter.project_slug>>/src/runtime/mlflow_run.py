@@ -205,7 +205,7 @@ def read_rows_with_offsets(path: Path, offset: int = 0) -> Iterator[tuple[dict[s
                 yield {}, offset
 
 
-def storable_tracking_uri(uri: str) -> str:
+def uri_to_store(uri: str) -> str:
     """Return the tracking URI to save: SQLite path absolute, credentials removed."""
     if uri.startswith(SQLITE):
         return SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())

@@ -22,12 +22,7 @@ from omegaconf import DictConfig
 
 from src.runtime import project
 from src.runtime.project import CONFIGS, ConfigError, did_you_mean
-from src.runtime.run_folder import (
-    find_checkpoint,
-    raise_if_active,
-    read_run,
-    run_records_newest_first,
-)
+from src.runtime.run_folder import find_checkpoint, list_run_records, raise_if_active, read_run
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -107,7 +102,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
 
 
 def choice_hint(group: str, value: str = "") -> str:
-    """Return the text `GROUP=VALUE` if the value is a valid choice, or a text that names the choices."""
+    """Return the text `GROUP=VALUE` for a valid choice, or else text that names the choices."""
     choices = choices_by_group()[SHORT_GROUPS.get(group, group).partition("@")[0]]
     return f"{group}={value}" if value in choices else f"{group}=NAME, one of {', '.join(choices)}"
 
@@ -202,7 +197,7 @@ def _normalised(override: Override) -> str:
 
 def _newest_unfinished(argv: Sequence[str]) -> Path:
     cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
-    for run_dir, record in run_records_newest_first(cfg.paths.log_dir):
+    for run_dir, record in list_run_records(cfg.paths.log_dir):
         if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
             return run_dir
     unfinished = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"

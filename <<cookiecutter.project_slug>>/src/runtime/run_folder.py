@@ -146,7 +146,7 @@ def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield from runs_below(path)
 
 
-def run_records_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+def list_run_records(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return a (folder, record) pair for each run, newest first."""
     folders = Path(log_dir).glob("*/*runs")  # runs and multiruns of each task
     found = [run for folder in folders for run in runs_below(folder)]
@@ -170,7 +170,7 @@ def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> 
         return path
     folders = [path]
     if value in ("best", "last"):
-        folders = [run_dir for run_dir, _ in run_records_newest_first(log_dir)]
+        folders = [run_dir for run_dir, _ in list_run_records(log_dir)]
     for folder in folders:
         if found := checkpoints_newest_first(folder):
             best = folder / str(read_run(folder).get("best_checkpoint"))
