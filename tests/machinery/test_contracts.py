@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from src.data.mnist_datamodule import MNISTDataModule
 from src.eval import evaluate
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.overrides import compose, groups_of_command
+from src.runtime.overrides import compose, choices_by_override_key
 from src.runtime.project import CONFIGS, ConfigError
 from src.runtime.run_folder import Claim, read_run
 from src.runtime.sweeps import optimized_value
@@ -38,7 +38,7 @@ KEYS = (
 
 
 def test_groups_and_choices_keep_their_names() -> None:
-    found = groups_of_command("train")
+    found = choices_by_override_key("train")
     for group, choices in CHOICES.items():
         assert choices <= set(found[group])
 

@@ -63,8 +63,9 @@ class Claim:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        raise_if_active(folder, name)
+        # Before the check: of two processes that see the same dead owner, one gets this number.
         path = folder / f"{name}.{_newest_claim(folder, name) + 1}"
+        raise_if_active(folder, name)
         pid = os.getpid()
         owner = {"host": socket.gethostname(), "pid": pid, "process_start": _process_start(pid)}
         try:
