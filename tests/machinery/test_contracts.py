@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from src.data.mnist_datamodule import MNISTDataModule
 from src.eval import evaluate
 from src.runtime.checkpoints import PlainCheckpointIO
-from src.runtime.overrides import compose, choices_by_override_key
+from src.runtime.overrides import choices_by_override_key, compose
 from src.runtime.project import CONFIGS, ConfigError
 from src.runtime.run_folder import Claim, read_run
 from src.runtime.sweeps import optimized_value
