@@ -15,7 +15,7 @@ HABITS = {
     "debug=fdr": "fast_dev_run",
     "trainer=default": "Choices: cpu",
     "extras.print_config=false": "--cfg job",
-    "paths=default": "paths.root_dir",
+    "paths=default": "--cfg job",
     "hydra=default": "--cfg job",
     "logger=aim": "Choices: csv",
 }
