@@ -57,6 +57,23 @@ def test_two_processes_make_one_run(tmp_path: Path, command: tuple[str, ...]) ->
     assert len(last["exact_resume"]["random"]) == 2
 
 
+@pytest.mark.parametrize("command", [TRAIN, TORCHRUN], ids=["python", "torchrun"])
+def test_a_run_of_two_processes_continues(tmp_path: Path, command: tuple[str, ...]) -> None:
+    process = start(tmp_path, "trainer=ddp_sim", "trainer.max_epochs=1000", command=command)
+    wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    process.kill()
+    process.wait()
+    (folder,) = run_folders(tmp_path)
+    reached = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+    epochs = f"trainer.max_epochs={reached + 3}"
+    run(tmp_path, "ckpt_path=last", epochs, command=command)
+    assert run_folders(tmp_path) == [folder]
+    assert record(folder)["status"] == "finished"
+    assert record(folder)["resumed"] == 1
+
+
 @pytest.mark.slow
 def test_each_job_of_a_sweep_trains_in_processes_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, *TWO, "-m", "model.optimizer.lr=0.001,0.002", "optimized_metric=val/acc")

@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from src.runtime import project
+from src.runtime.distributed import global_rank
 from src.runtime.project import CONFIGS, ConfigError, did_you_mean
 from src.runtime.run_folder import find_checkpoint, list_run_records, raise_if_active, read_run
 
@@ -128,7 +129,8 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     record = read_run(run_dir)
     if not record:
         raise ConfigError(f"ckpt_path={value} is no run folder: it holds no run.json")
-    raise_if_active(run_dir)
+    if global_rank() == 0:  # the other processes of this run find it active
+        raise_if_active(run_dir)
     typed = {_key(argument) for argument in argv}
     recorded = [override for override in record["overrides"] if _key(override) not in typed]
     folder = project.quote_value(run_dir)
@@ -197,11 +199,13 @@ def _normalised(override: Override) -> str:
 
 def _newest_unfinished(argv: Sequence[str]) -> Path:
     cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
+    # Rank 0 may have begun to continue the run before this process looks for it.
+    unfinished = ("failed", "killed", *(["running"] if global_rank() else []))
     for run_dir, record in list_run_records(cfg.paths.log_dir):
-        if record["status"] in ("failed", "killed") and record["task"] == cfg.task_name:
+        if record["status"] in unfinished and record["task"] == cfg.task_name:
             return run_dir
-    unfinished = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"
-    raise ConfigError(f"ckpt_path=last: {unfinished}. Give a run folder: ckpt_path=FOLDER")
+    problem = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"
+    raise ConfigError(f"ckpt_path=last: {problem}. Give a run folder: ckpt_path=FOLDER")
 
 
 def _typed_value(argv: Sequence[str], key: str) -> str:
