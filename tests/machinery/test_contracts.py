@@ -1,6 +1,7 @@
 """What people and scripts rely on: names, order, results and the rules of a run's folder."""
 
 import struct
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from src.data.mnist_datamodule import MNISTDataModule
 from src.eval import evaluate
+from src.runtime import describe
 from src.runtime.checkpoints import PlainCheckpointIO
 from src.runtime.overrides import choices_by_override_key, compose
 from src.runtime.project import CONFIGS, ConfigError
@@ -134,3 +136,16 @@ def test_the_environment_is_not_stored(
     assert stored["tags"] == ["${oc.env:A_SECRET}"]
     written = [path for path in folder.rglob("*") if path.is_file()]
     assert not [path for path in written if b"hush-hush" in path.read_bytes()]
+
+
+def test_what_cannot_be_described_stops_no_run(
+    compose_train: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(describe, "version", fail)
+    train(compose_train("+trainer.fast_dev_run=true"))
+    (folder,) = tmp_path.glob("logs/train/runs/*")
+    assert read_run(folder)["status"] == "finished"
+    assert read_run(folder)["environment"] is None

@@ -39,6 +39,19 @@ log = logging.getLogger(__name__)
 DRAWINGS_PER_SECOND = 2
 
 
+@contextmanager
+def warn_on_failure(what: str) -> Generator[None]:
+    """Log a warning instead of raising an exception from the `with` block.
+
+    Args:
+        what: what is done there, for the warning.
+    """
+    try:
+        yield
+    except Exception as error:  # any: see above
+        log.warning("Could not %s: %s", what, error)
+
+
 class RunObserver(Callback):
     """Log a summary when training starts, and warn if the monitored metric is not logged.
 
@@ -150,6 +163,7 @@ def unlogged_monitor_message(monitor: str, trainer: Trainer) -> str:
     return f"monitor={monitor} is not logged.{near} Logged: {logged}"
 
 
+@warn_on_failure("describe the environment")
 def versions_command_and_commit() -> dict[str, Any]:
     """Return versions, command line and git commit as a dictionary."""
     commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -217,19 +231,6 @@ def print_run_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any])
         lines["mlflow"] = upload
         lines["page"] = run_page_url(run_dir) or shell_command("src/ui.py", str(run_dir))
     print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
-
-
-@contextmanager
-def warn_on_failure(what: str) -> Generator[None]:
-    """Log a warning instead of raising an exception from the `with` block.
-
-    Args:
-        what: what is done there, for the warning.
-    """
-    try:
-        yield
-    except Exception as error:  # any: see above
-        log.warning("Could not %s: %s", what, error)
 
 
 def _monitoring_callback(trainer: Trainer) -> ModelCheckpoint | None:
