@@ -1,6 +1,9 @@
 """Overrides that make a run of this project small: seconds on the CPU, without a download."""
 
+from tests.small_data import SMALL_DATA
+
 OVERRIDES = (
+    *SMALL_DATA,
     "trainer.accelerator=cpu",
     "trainer.devices=1",
     "trainer.min_epochs=1",

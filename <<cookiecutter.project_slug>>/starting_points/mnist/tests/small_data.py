@@ -1,0 +1,3 @@
+"""Overrides that make the data of a small run smaller, and need no download."""
+
+SMALL_DATA = ("data=digits",)
