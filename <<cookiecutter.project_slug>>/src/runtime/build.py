@@ -1,6 +1,7 @@
 """From a configuration to the objects of a run: everything is a `_target_` node."""
 
 import logging
+import os
 from contextlib import suppress
 from typing import Any, TypedDict
 
@@ -42,6 +43,9 @@ def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = N
         ConfigError: if a node is none, or builds something else than it should.
         hydra.errors.InstantiationException: if a target cannot be called with its arguments.
     """
+    if not pl.accelerators.CUDAAccelerator.is_available():
+        # Lightning makes torch ask NVML for GPUs, which every optimizer step then tries to load.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     if cfg.get("seed") is not None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = _built(cfg.get("data"), "data", pl.LightningDataModule)
@@ -140,9 +144,8 @@ def _build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
 def _use_plain_checkpoints(
     trainer: pl.Trainer, config: dict[str, Any], claim: Claim | None
 ) -> None:
-    plain = PlainCheckpointIO(config, claim)
     with suppress(NotImplementedError, TypeError):  # strategies that write a format of their own
         current = trainer.strategy.checkpoint_io
         # Lightning's own, also inside of a wrapper such as AsyncCheckpointIO; else the user's.
         if type(current) is TorchCheckpointIO or hasattr(current, "checkpoint_io"):
-            trainer.strategy.checkpoint_io = plain
+            trainer.strategy.checkpoint_io = PlainCheckpointIO(config, claim)

@@ -93,14 +93,13 @@ class RunObserver(Callback):
         sizes = [f", {len(d):,} {name}" for name, d in datasets.items() if isinstance(d, Sized)]
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
         device = trainer.strategy.root_device
-        is_cuda = device.type == "cuda"
         trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not JSONLinesLogger]
         lines = {
             "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
             "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),
             "batch size": f"{batch_size} x {trainer.world_size} processes"
             f" x {trainer.accumulate_grad_batches} accumulated",
-            "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "folder": str(self.run_dir),
             "tracker": ", ".join(trackers) or "none",
         }

@@ -171,10 +171,9 @@ def _end(run: Run, status: str, error: str | None) -> None:
         changes |= describe.best_checkpoint_record(trainer, run.dir)
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
-        outcome = "success" if status == "finished" else "failed"
         for logger in trainer.loggers:
             with warn_on_failure("close a tracker"):
-                logger.finalize(outcome)
+                logger.finalize("success" if status == "finished" else "failed")
     with warn_on_failure("write run.json"):
         run_folder.update_run(run.dir, **changes)
     if objects:
