@@ -1,8 +1,11 @@
 """Data loaders that resume in the middle of an epoch, and their settings on this machine."""
 
+import math
 import os
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU time per period
 MAX_WORKERS = 8  # each is a process with its own copy of Python
 
 
@@ -18,6 +22,9 @@ def default_workers() -> int:
     """Return one worker for each core that this process may use, at most `MAX_WORKERS`."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux: the cores that a cluster granted
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        quota, period = CPU_LIMIT.read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
     return min(cores, MAX_WORKERS)
 
 

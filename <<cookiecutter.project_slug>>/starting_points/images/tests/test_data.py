@@ -60,7 +60,7 @@ def test_a_folder_is_split_by_a_seed_of_its_own(folder: Path) -> None:
     assert sizes(datamodule) == [42, 9, 9]
     images, labels = next(iter(datamodule.val_dataloader()))
     assert images.shape == (9, 3, 8, 8)
-    brightest = images.mean(dim=(2, 3)).argmax(dim=1)
+    brightest = images.float().mean(dim=(2, 3)).argmax(dim=1)
     assert torch.equal(brightest, 2 - labels)  # blue, green, red
 
 

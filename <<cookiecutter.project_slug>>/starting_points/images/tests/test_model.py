@@ -17,7 +17,10 @@ def test_metrics_of_an_epoch_are_those_of_all_its_images(composed: Compose) -> N
     metrics, objects = train(composed(*small, "test=false"))
     model, datamodule = objects["model"].eval(), objects["datamodule"]
     with torch.no_grad():
-        batches = [(model(images), labels) for images, labels in datamodule.val_dataloader()]
+        batches = [
+            (model(datamodule.normalize(images)), labels)
+            for images, labels in datamodule.val_dataloader()
+        ]
     logits, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     assert metrics["val/loss"].item() == pytest.approx(cross_entropy(logits, labels).item())
     accuracy = (logits.argmax(dim=1) == labels).float().mean().item()

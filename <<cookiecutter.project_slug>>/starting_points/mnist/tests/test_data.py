@@ -41,7 +41,7 @@ def test_mnist_is_split_and_fetched_in_batches(mnist_dir: Path) -> None:
     assert datamodule.substitute is None
     images, labels = next(iter(datamodule.test_dataloader()))
     assert images.shape == (32, 1, 28, 28)
-    assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+    assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
     image, label = datamodule.data_test[7]
     assert torch.equal(image, images[7])
     assert label == labels[7]
@@ -85,4 +85,6 @@ def test_an_image_file_is_predicted_as_the_images_of_the_dataset(tmp_path: Path)
     pixels = datamodule.data_test.dataset.images[0, 0].numpy()
     Image.fromarray(pixels).save(tmp_path / "digit.png")
     (found,) = datamodule.prediction_dataset(str(tmp_path / "digit.png"))
-    assert torch.allclose(found, datamodule.data_test.dataset[0][0], atol=1e-3)
+    batch = datamodule.data_test.dataset[[0]]
+    images, _ = datamodule.on_after_batch_transfer(batch, 0)
+    assert torch.allclose(found, images[0], atol=1e-3)

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from src.data.image_datamodule import ImageDataModule
 from src.data.image_files import ImagesToPredict, find_images, read_image
 from src.data.loading import default_workers
-from src.data.split_datamodule import SplitDataModule
 
 Labelled = tuple[Path, str]
 
@@ -23,34 +23,44 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
 
     Args:
         files: pairs of path and class number.
-        transform: maps an image, uint8 `(3, H, W)`, to the input of the model.
+        transform: maps an image, uint8 `(3, H, W)`, to one of the size that the model takes.
+        in_memory: keep decoded images, which saves time from the second epoch on.
     """
 
     def __init__(
-        self, files: Sequence[tuple[Path, int]], transform: Callable[[Tensor], Tensor]
+        self,
+        files: Sequence[tuple[Path, int]],
+        transform: Callable[[Tensor], Tensor],
+        in_memory: bool = False,
     ) -> None:
         self.files = files
         self.transform = transform
+        self.in_memory = in_memory
+        self.decoded: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return an image, float32 `(3, H, W)`, and its class.
+        """Return an image, uint8 `(3, H, W)`, and its class.
 
         Raises:
             ValueError: naming the file, if it cannot be decoded.
         """
         path, label = self.files[index]
-        image = read_image(path)
+        image = self.decoded.get(index)
+        if image is None:
+            image = read_image(path)
+            if self.in_memory:
+                self.decoded[index] = image
         return self.transform(image), label
 
 
-class ImageFolderDataModule(SplitDataModule):
-    """Classify pictures. Batches are float32 `(B, 3, image_size, image_size)` and int64 `(B,)`.
+class ImageFolderDataModule(ImageDataModule):
+    """Classify pictures. Batches are images `(B, 3, image_size, image_size)` and int64 `(B,)`.
 
-    `path` is one of
+    The images are uint8; `normalize` makes them float32 on the device. `path` is one of
 
     - a folder with a folder per class, `path/CLASS/...`, which is split at random;
     - a folder with `train/CLASS/...`, and `val/` or `test/` beside `train/`; what is missing of
@@ -74,6 +84,10 @@ class ImageFolderDataModule(SplitDataModule):
         batch_size: images per step, on each device.
         num_workers: processes that decode; None takes one per core, at most 8.
         loader: further arguments of the `DataLoader`.
+        in_memory: keep decoded images in each worker, for small datasets.
+        channels_last: memory format of the batches; None: channels_last on CUDA.
+        batch_augmentation: applied on the device to training batches, uint8
+            `(B, 3, image_size, image_size)`, with the same random numbers for all images of one.
 
     Raises:
         ValueError: when classes or files are asked for, if `path` is not as described here.
@@ -97,9 +111,20 @@ class ImageFolderDataModule(SplitDataModule):
         batch_size: int = 64,
         num_workers: int | None = None,
         loader: Mapping[str, Any] | None = None,
+        in_memory: bool = False,
+        channels_last: bool | None = None,
+        batch_augmentation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        workers = default_workers() if num_workers is None else num_workers
-        super().__init__(batch_size, workers, loader)
+        super().__init__(
+            mean,
+            std,
+            channels_last,
+            batch_augmentation,
+            batch_size=batch_size,
+            num_workers=default_workers() if num_workers is None else num_workers,
+            loader=loader,
+        )
+        self.in_memory = in_memory
         self.is_digits = path == "digits"
         if self.is_digits:
             self.path = Path(data_dir, "digits_png")
@@ -108,15 +133,11 @@ class ImageFolderDataModule(SplitDataModule):
             self.path = Path(path).expanduser()
             self.known_classes = []
         self.columns = (file_column, label_column)
-        self.mean = tuple(mean)
-        self.std = tuple(std)
         resize = v2.Resize(image_size)
         crop = v2.CenterCrop(image_size)
-        scale = v2.ToDtype(torch.float32, scale=True)
-        normalise = v2.Normalize(self.mean, self.std)
-        self.transform = v2.Compose([resize, crop, scale, normalise])
+        self.transform = v2.Compose([resize, crop])
         augment = augmentation or v2.Identity()
-        self.train_transform = v2.Compose([augment, resize, crop, scale, normalise])
+        self.train_transform = v2.Compose([augment, resize, crop])
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
 
@@ -206,11 +227,11 @@ class ImageFolderDataModule(SplitDataModule):
                 f"of the training: {', '.join(numbers)}"
             )
         numbered = [(path, numbers[name]) for path, name in files]
-        return LabelledImages(numbered, transform)
+        return LabelledImages(numbered, transform, self.in_memory)
 
     def prediction_dataset(self, path: str) -> ImagesToPredict:
         """Return image files as the model takes them."""
-        return ImagesToPredict(path, self.transform)
+        return ImagesToPredict(path, v2.Compose([self.transform, self.normalize]))
 
     def state_dict(self) -> dict[str, list[str]]:
         """Return the classes: a prediction has no folders to take them from."""

@@ -11,23 +11,25 @@ from torch.nn.functional import interpolate
 from torch.utils.data import random_split
 from torchvision.transforms import v2
 
+from src.data.image_datamodule import ImageDataModule
 from src.data.image_files import ImagesToPredict
 from src.data.in_memory import InMemoryImages, as_batch
-from src.data.split_datamodule import SplitDataModule
 
 VAL_SIZE = TEST_SIZE = 250
 
 
-class DigitsDataModule(SplitDataModule):
+class DigitsDataModule(ImageDataModule):
     """1,297 images to train, 250 to validate and 250 to test, resized to 28x28 as in MNIST.
 
-    Batches are images, float32 `(B, 1, 28, 28)`, normalised, and labels, int64 `(B,)`.
+    Batches are images `(B, 1, 28, 28)` and labels, int64 `(B,)`. The images are uint8; `normalize`
+    makes them float32 on the device.
 
     Args:
         batch_size: images per step, on each device.
         num_workers: processes that load the data; 0 is fastest for data in memory.
         loader: further arguments of the `DataLoader`.
         eval_batch_size: images per step of validation and test; None takes `batch_size`.
+        device: where the images are kept, such as cuda; None: in the host's memory.
     """
 
     class_names = tuple("0123456789")
@@ -43,8 +45,20 @@ class DigitsDataModule(SplitDataModule):
         num_workers: int = 0,
         loader: Mapping[str, Any] | None = None,
         eval_batch_size: int | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, loader, as_batch, eval_batch_size)
+        if device:
+            loader = {"pin_memory": False, **(loader or {})}  # which is for the host's memory
+        super().__init__(
+            self.mean,
+            self.std,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            loader=loader,
+            collate=as_batch,
+            eval_batch_size=eval_batch_size,
+        )
+        self.device = device
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split the images once; the split does not depend on the seed of the run."""
@@ -57,16 +71,15 @@ class DigitsDataModule(SplitDataModule):
         images = interpolate(greys.view(-1, 1, 8, 8), size=28, mode="bilinear")
         images = images.round().byte()
         classes = torch.from_numpy(labels).long()
-        digits = InMemoryImages(images, classes, self.mean, self.std)
+        digits = InMemoryImages(images, classes, self.device)
         sizes = [len(digits) - VAL_SIZE - TEST_SIZE, VAL_SIZE, TEST_SIZE]
         generator = torch.Generator().manual_seed(42)
         self.data_train, self.data_val, self.data_test = random_split(digits, sizes, generator)
 
     def prediction_dataset(self, path: str) -> ImagesToPredict:
         """Return image files as the model takes them: grey, 28x28, normalised."""
-        scale = v2.ToDtype(torch.float32, scale=True)
+        exact = v2.ToDtype(torch.float32)  # a grey value is no integer
         resize = v2.Resize(28)
         crop = v2.CenterCrop(28)
-        normalise = v2.Normalize(self.mean, self.std)
-        transform = v2.Compose([scale, v2.Grayscale(), resize, crop, normalise])
+        transform = v2.Compose([exact, v2.Grayscale(), resize, crop, self.normalize])
         return ImagesToPredict(path, transform)

@@ -1,4 +1,4 @@
-"""Images in one tensor, from which a whole batch is fetched and normalised at once."""
+"""Images in one tensor, from which a whole batch is fetched at once."""
 
 from collections.abc import Sequence
 
@@ -18,31 +18,24 @@ class InMemoryImages(Dataset[Batch]):
     Args:
         images: uint8 `(N, C, H, W)`.
         labels: int64 `(N,)`.
-        mean: of each channel, for pixel values in `[0, 1]`.
-        std: standard deviation of each channel, for the same.
+        device: where both are kept; None leaves them where they are.
     """
 
-    def __init__(
-        self, images: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        self.images, self.labels = images, labels
-        self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
-        self.std = torch.tensor(std).view(-1, 1, 1) * 255
+    def __init__(self, images: Tensor, labels: Tensor, device: str | None = None) -> None:
+        self.images, self.labels = images.to(device), labels.to(device)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
-        """Return an image, float32 `(C, H, W)`, and its label, int64 `()`."""
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
+        """Return an image, uint8 `(C, H, W)`, and its label, int64 `()`."""
+        return self.images[index], self.labels[index]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a batch: images, float32 `(B, C, H, W)`, and labels, int64 `(B,)`."""
-        rows = torch.as_tensor(indices)
-        images = self.images.index_select(0, rows).float().sub_(self.mean).div_(self.std)
-        return images, self.labels.index_select(0, rows)
+        """Return a batch: images, uint8 `(B, C, H, W)`, and labels, int64 `(B,)`."""
+        rows = torch.as_tensor(indices, device=self.labels.device)
+        return self.images.index_select(0, rows), self.labels.index_select(0, rows)
 
 
 def as_batch(batch: Batch) -> Batch:

@@ -28,7 +28,8 @@ STALL_SECONDS = 15  # without a byte end a download
 class MNISTDataModule(DigitsDataModule):
     """55,000 images to train, 5,000 to validate, and the official 10,000 to test.
 
-    Batches are images, float32 `(B, 1, 28, 28)`, normalised, and labels, int64 `(B,)`.
+    Batches are images `(B, 1, 28, 28)` and labels, int64 `(B,)`. The images are uint8; `normalize`
+    makes them float32 on the device.
 
     Args:
         data_dir: folder of the data; the files of MNIST are in its `MNIST/raw`.
@@ -40,6 +41,7 @@ class MNISTDataModule(DigitsDataModule):
         offline_fallback: `"digits"` trains on scikit-learn's digits where MNIST can be neither
             found nor downloaded; None makes that an error.
         loader: further arguments of the `DataLoader`.
+        device: where the images are kept, such as cuda; None: in the host's memory.
 
     Raises:
         ValueError: if MNIST can be neither found nor downloaded, or its files are damaged.
@@ -57,8 +59,9 @@ class MNISTDataModule(DigitsDataModule):
         num_workers: int = 0,
         offline_fallback: Literal["digits"] | None = None,
         loader: Mapping[str, Any] | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, loader, eval_batch_size)
+        super().__init__(batch_size, num_workers, loader, eval_batch_size, device)
         if offline_fallback not in (None, "digits"):
             raise ValueError(f"data.offline_fallback={offline_fallback}: set digits or null")
         self.data_dir = Path(data_dir)
@@ -125,7 +128,7 @@ class MNISTDataModule(DigitsDataModule):
         except (AssertionError, KeyError, RuntimeError, ValueError) as error:
             message = f"The files in {self.folder} are damaged: delete them to download them again"
             raise ValueError(message) from error
-        return InMemoryImages(files.data.unsqueeze(1), files.targets, self.mean, self.std)
+        return InMemoryImages(files.data.unsqueeze(1), files.targets, self.device)
 
 
 def mirror_answers() -> bool:

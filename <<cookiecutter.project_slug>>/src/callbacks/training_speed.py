@@ -1,0 +1,89 @@
+"""Measure samples per second, the time spent waiting for data, and the memory of the device."""
+
+import logging
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from src.callbacks.failsafe import disable_on_error
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1 / 3  # of the time of an epoch; more is reported
+MIN_SECONDS = 10.0  # of an epoch; in a shorter one the start of the workers counts too much
+
+
+class TrainingSpeed(Callback):
+    """Log the speed of each epoch, and keep that of the last one in `final_summary`.
+
+    - `speed/samples_per_second`, of all devices, or `speed/batches_per_second` where the training
+      loader has no `batch_size`;
+    - `speed/waiting_for_data`, the share of the training time in which the device had to wait;
+    - `speed/peak_memory_gb` of a CUDA device, in 10^9 bytes.
+
+    Only the host's clock is read in a step, so that no step waits for the device. Validation and
+    the sanity check do not count.
+    """
+
+    def __init__(self) -> None:
+        self.final_summary: dict[str, str] = {}  # printed at the end of the run
+        self.has_warned = False
+        self.device_is_done: Any = None  # event of a CUDA device after its last batch
+
+    @disable_on_error
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to measure an epoch."""
+        if trainer.strategy.root_device.type == "cuda" and self.device_is_done is None:
+            self.device_is_done = torch.cuda.Event()
+        self.batches, self.seconds, self.waiting = 0, 0.0, 0.0
+        self.last_end = perf_counter()
+
+    @disable_on_error
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Add the time in which the batch was waited for."""
+        self.start = perf_counter()
+        waited = self.start - self.last_end
+        self.seconds += waited
+        # A device that is still busy with the last batch does not wait.
+        if self.device_is_done is None or self.device_is_done.query():
+            self.waiting += waited
+
+    @disable_on_error
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Add the time that the batch took."""
+        if self.device_is_done is not None:
+            self.device_is_done.record()
+        self.last_end = perf_counter()
+        self.seconds += self.last_end - self.start
+        self.batches += 1
+
+    @disable_on_error
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave out a validation in the middle of an epoch."""
+        self.last_end = perf_counter()
+
+    @disable_on_error
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the speed of the epoch, and warn once if it waits much for data."""
+        if not self.batches:
+            return
+        batch_size = getattr(trainer.train_dataloader, "batch_size", None)
+        unit = "samples" if batch_size else "batches"
+        rate = self.batches * (batch_size or 1) * trainer.world_size / self.seconds
+        waiting = self.waiting / self.seconds
+        metrics = {f"speed/{unit}_per_second": rate, "speed/waiting_for_data": waiting}
+        text = f"{rate:,.0f} {unit}/s, {waiting:.0%} of the time waiting for data"
+        if self.device_is_done is not None:
+            peak = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 1e9
+            metrics["speed/peak_memory_gb"] = peak
+            text += f", at most {peak:.2f} GB of GPU memory"
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, max(trainer.global_step - 1, 0))
+        self.final_summary = {"speed": text}
+        if waiting > MAX_WAITING and self.seconds > MIN_SECONDS and not self.has_warned:
+            self.has_warned = True
+            workers = getattr(trainer.train_dataloader, "num_workers", 0)
+            advice = f"Try more workers than data.num_workers={workers}, or data in memory"
+            log.warning("Training waits for data %.0f %% of the time. %s", 100 * waiting, advice)

@@ -1,0 +1,216 @@
+"""What matters on a GPU, as far as a CPU can show it: precision, compile, no waiting in a step."""
+
+import csv
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from conftest import Compose
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, Dataset
+
+from src.callbacks.training_speed import TrainingSpeed
+from src.data.digits_datamodule import DigitsDataModule
+from src.data.image_datamodule import ImageDataModule, NormalizeImages
+from src.train import train
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true")
+CLIPPING = {
+    "none": [],
+    "norm": ["+trainer.gradient_clip_val=0.5"],
+    "value": ["+trainer.gradient_clip_val=0.5", "+trainer.gradient_clip_algorithm=value"],
+}
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("clipping", CLIPPING)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_each_combination_trains(
+    compose_train: Compose, optimizer: str, precision: str, clipping: str, accumulated: int
+) -> None:
+    typed = [f"model/optimizer={optimizer}", f"+trainer.precision={precision}"]
+    typed += [*CLIPPING[clipping], f"+trainer.accumulate_grad_batches={accumulated}"]
+    cfg = compose_train("+trainer.max_steps=1", "+trainer.num_sanity_val_steps=0", *typed)
+    cfg.test = False
+    metrics, objects = train(cfg)
+    assert objects["trainer"].global_step == 1
+    assert torch.isfinite(metrics["train/loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compile", ["true", "reduce-overhead", "{dynamic:false}"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("clipping", CLIPPING)
+def test_each_combination_compiles(
+    compose_train: Compose, compile: str, precision: str, clipping: str
+) -> None:
+    typed = [f"model.compile={compile}", f"+trainer.precision={precision}", *CLIPPING[clipping]]
+    _, objects = train(compose_train("+trainer.max_steps=2", "test=false", *typed))
+    assert objects["trainer"].global_step == 2
+
+
+def test_matrix_products_in_tf32(compose_train: Compose) -> None:
+    former = torch.get_float32_matmul_precision()
+    try:
+        train(compose_train("float32_matmul_precision=high", "train=false", "test=false"))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(former)
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+def test_images_travel_as_bytes_and_are_normalised_afterwards() -> None:
+    datamodule = DigitsDataModule(batch_size=100)
+    datamodule.setup()
+    batch = next(iter(datamodule.train_dataloader()))
+    images, labels = datamodule.on_after_batch_transfer(batch, 0)
+    assert (batch[0].dtype, images.dtype, labels.dtype) == (torch.uint8, torch.float32, torch.int64)
+    by_hand = (batch[0].float() / 255 - datamodule.mean[0]) / datamodule.std[0]
+    assert torch.allclose(images, by_hand, atol=1e-5)
+    wanted = NormalizeImages((0.5, 0.5, 0.5), (1, 1, 1), channels_last=True)
+    pixels = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    assert wanted(pixels).is_contiguous(memory_format=torch.channels_last)
+
+
+class Noted(torch.nn.Module):
+    """Note the type of the images; leave them as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: list[tuple[torch.dtype, int]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.types.append((images.dtype, len(images)))
+        return images
+
+
+def test_batches_are_augmented_in_training_only(compose_train: Compose) -> None:
+    augmentation = Noted()
+
+    class Augmented(ImageDataModule):
+        def __init__(self) -> None:
+            super().__init__((0.5,), (0.5,), batch_augmentation=augmentation, batch_size=8)
+
+        def setup(self, stage: str | None = None) -> None:
+            images = torch.zeros(16, 1, 28, 28, dtype=torch.uint8)
+            self.data_train = self.data_val = list(zip(images, torch.zeros(16).long(), strict=True))
+
+    model = train(compose_train("train=false", "test=false"))[1]["model"]
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False)
+    trainer.fit(model, Augmented())
+    assert augmentation.types == [(torch.uint8, 8)] * 2
+
+
+# --- a step waits for nothing ------------------------------------------------------------------
+
+
+class ReadsOfTheHost(TorchDispatchMode):
+    """Count where the host reads a number of the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "_local_scalar_dense" in str(func):
+            self.reads["read"] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_reads_from_the_device(compose_train: Compose) -> None:
+    counted = ReadsOfTheHost()
+    steps: list[int] = []
+
+    class Between(pl.Callback):
+        """Count from the end of the first step to the end of the last."""
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+            steps.append(counted.reads["read"])
+
+    # The trainer builds callbacks from nodes, so this one joins afterwards.
+    cfg = compose_train(
+        "callbacks=default",
+        "logger=csv",
+        "model/optimizer=sgd",  # Adam's own step reads its step count on the CPU
+        "+trainer.log_every_n_steps=50",
+        "test=false",
+    )
+    cfg.trainer.limit_train_batches = 20
+    original = pl.Trainer.fit
+
+    def fit(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        self.callbacks.append(Between())  # type: ignore[attr-defined]
+        with counted:
+            original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pl.Trainer, "fit", fit)
+        train(cfg)
+    assert len(steps) == 20
+    assert steps[18] == steps[1], steps  # the first and the last step may differ
+
+
+# --- speed -------------------------------------------------------------------------------------
+
+
+class SlowData(Dataset[torch.Tensor]):
+    """Items that take a while."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        time.sleep(0.02)
+        return torch.zeros(1)
+
+
+class Line(pl.LightningModule):
+    """The smallest model that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.layer(batch).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_a_run_that_waits_for_data_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.callbacks.training_speed.MIN_SECONDS", 0.1)
+    speed = TrainingSpeed()
+    logger = pl.loggers.CSVLogger(tmp_path)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=logger,
+        callbacks=[speed],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    with caplog.at_level(logging.WARNING):
+        trainer.fit(Line(), DataLoader(SlowData(), batch_size=4))
+    with Path(logger.log_dir, "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["speed/waiting_for_data"]]
+    assert len(rows) == 2
+    for row in rows:
+        assert 0.5 < float(row["speed/waiting_for_data"]) <= 1
+        assert 0 < float(row["speed/samples_per_second"]) <= 4 / 0.08
+    assert "of the time waiting for data" in speed.final_summary["speed"]
+    warnings = [r.message for r in caplog.records if "Training waits for data" in r.message]
+    assert len(warnings) == 1
+    assert "data.num_workers=0" in warnings[0]
