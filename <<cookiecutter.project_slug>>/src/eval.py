@@ -15,8 +15,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from omegaconf import DictConfig
 
-from src.runtime.command_line import verb
-from src.runtime.overrides import store_checkpoint_config
+from src.runtime.command_line import hydra_command
+from src.runtime.overrides import arguments_with_checkpoint_config
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects
@@ -41,7 +41,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     return run.metrics, objects
 
 
-@verb("eval", prepare=store_checkpoint_config)
+@hydra_command("eval", prepare=arguments_with_checkpoint_config)
 def main(cfg: DictConfig) -> None:
     """Evaluate."""
     evaluate(cfg)

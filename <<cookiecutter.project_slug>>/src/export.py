@@ -17,8 +17,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from omegaconf import DictConfig
 
-from src.runtime.command_line import verb
-from src.runtime.overrides import store_checkpoint_config
+from src.runtime.command_line import hydra_command
+from src.runtime.overrides import arguments_with_checkpoint_config
 
 
 def export(cfg: DictConfig) -> Path:
@@ -29,7 +29,7 @@ def export(cfg: DictConfig) -> Path:
     return export_to_file(cfg)
 
 
-@verb("export", prepare=store_checkpoint_config)
+@hydra_command("export", prepare=arguments_with_checkpoint_config)
 def main(cfg: DictConfig) -> None:
     """Export, and print how to use the result."""
     output = export(cfg)

@@ -16,8 +16,8 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from omegaconf import DictConfig
 
-from src.runtime.command_line import verb
-from src.runtime.overrides import store_checkpoint_config
+from src.runtime.command_line import hydra_command
+from src.runtime.overrides import arguments_with_checkpoint_config
 from src.runtime.project import ConfigError
 
 
@@ -28,12 +28,12 @@ def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
         The file, and the errors of inputs that could not be read, by name.
     """
     # Imports torch, which mistakes on the command line need not wait for.
-    from src.runtime.inference import predict_to_file
+    from src.runtime.inference import predict_to_file_and_errors
 
-    return predict_to_file(cfg)
+    return predict_to_file_and_errors(cfg)
 
 
-@verb("predict", prepare=store_checkpoint_config)
+@hydra_command("predict", prepare=arguments_with_checkpoint_config)
 def main(cfg: DictConfig) -> None:
     """Predict, and fail if an input could not be read."""
     output, errors = predict(cfg)

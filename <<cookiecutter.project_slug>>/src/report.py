@@ -20,17 +20,17 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime import report
-from src.runtime.command_line import verb
+from src.runtime.command_line import hydra_command
 from src.runtime.project import ConfigError
-from src.runtime.run_folder import runs_below
+from src.runtime.run_folder import run_dirs_and_records_below
 
 
-@verb("report")
+@hydra_command("report")
 def main(cfg: DictConfig) -> None:
     """Read the run folders, and print or write what was asked for."""
     task_dir = Path(cfg.paths.log_dir, cfg.task)
     folder = task_dir / "multiruns" / cfg.sweep if cfg.sweep else task_dir / "runs"
-    runs = report.run_results(runs_below(folder))
+    runs = report.run_results(run_dirs_and_records_below(folder))
     if not runs:
         names = sorted(path.name for path in task_dir.glob("multiruns/*"))
         hint = f"Choose a sweep: sweep={'|'.join(names)}" if names else "Start with src/train.py"
@@ -42,12 +42,13 @@ def main(cfg: DictConfig) -> None:
     if cfg.metric and cfg.metric not in names:
         raise ConfigError(f"metric={cfg.metric}: no run has it. There is: {', '.join(names)}")
     metric, mode = report.metric_and_mode(runs, cfg.metric, cfg.mode)
-    shown = report.print_runs(runs, metric, mode, cfg.top)
+    report.print_runs(runs, metric, mode, cfg.top)
     if cfg.csv:
         report.write_csv(cfg.csv, [run.row for run in runs])
         print(f"Table: {cfg.csv}")
     picture = Path(cfg.paths.output_dir, "report.png")
-    report.plot_curves(picture, shown, metric)
+    best = report.groups_best_first(runs, metric, mode)[: cfg.top]
+    report.plot_curves(picture, [run for group in best for run in group], metric)
     print(f"Curves: {picture}")
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
     except RunIsActive:  # the process beside a run does it
-        print(mlflow_upload.wait_for_uploads(path, patience=60))
+        print(mlflow_upload.upload_status_after_waiting(path, patience=60))
     else:
         for run_dir in pending:
             RunUploader(run_dir).upload_new_data()

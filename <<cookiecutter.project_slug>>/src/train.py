@@ -23,7 +23,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime import distributed
-from src.runtime.command_line import verb
+from src.runtime.command_line import hydra_command
 from src.runtime.overrides import overrides_to_resume
 from src.runtime.sweeps import optimized_value
 
@@ -58,7 +58,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     return run.metrics, objects
 
 
-@verb("train", prepare=overrides_to_resume)
+@hydra_command("train", prepare=overrides_to_resume)
 def main(cfg: DictConfig) -> float | tuple[float, ...] | None:
     """Train, and return the metric that a sweep optimizes."""
     if distributed.needs_subprocess(cfg):

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from omegaconf import DictConfig, open_dict
 
 from src.runtime.check import invalid_target_messages, invalid_value_messages
-from src.runtime.checkpoint_config import targets_in_project_yaml
+from src.runtime.checkpoint_config import targets_in_config_files
 from src.runtime.overrides import choices_by_group, compose
 from src.runtime.project import CONFIGS, quote_value
 
@@ -226,7 +226,7 @@ def yaml_files() -> Iterator[None]:
 def forget_files() -> None:
     """Let the project look at its YAML files again."""
     choices_by_group.cache_clear()
-    targets_in_project_yaml.cache_clear()
+    targets_in_config_files.cache_clear()
 
 
 def composed(name: str, log_dir: Path, *overrides: str, stop: bool = False) -> DictConfig:

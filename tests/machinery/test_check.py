@@ -126,7 +126,7 @@ def test_the_error_of_an_import_is_shown_as_it_is(
 def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     cfg = OmegaConf.create({"logger": {"wandb": {"_target_": "src.runtime.loggers.WandbLogger"}}})
-    (found,) = check.missing_logger_messages(cfg)
+    (found,) = check.uninstalled_logger_messages(cfg)
     assert "Type: uv pip install -e '.[wandb]' (without uv: pip install" in found
 
 

@@ -18,7 +18,7 @@ from src.runtime.checkpoint_config import (
     PACKAGES,
     checked_node_copy,
     load_model,
-    targets_in_project_yaml,
+    targets_in_config_files,
     trusted_config_from_checkpoint,
 )
 from src.runtime.checkpoints import read_checkpoint
@@ -137,7 +137,7 @@ def test_what_passes_is_a_class_of_the_allowed_bases(package: str) -> None:
         except ConfigError:
             continue
         passed += 1
-        assert path in targets_in_project_yaml() or (
+        assert path in targets_in_config_files() or (
             inspect.isclass(value)
             and issubclass(value, BASES)
             and f"{value.__module__}.".startswith(PACKAGES)
@@ -208,7 +208,7 @@ def test_a_pickle_of_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_installed_library_that_an_own_file_names_is_trusted(
     project: Path, tmp_path: Path
 ) -> None:
-    target = next(name for name in targets_in_project_yaml() if name.startswith("src.models"))
+    target = next(name for name in targets_in_config_files() if name.startswith("src.models"))
     checked_node_copy({"_target_": target}, "model")
     torch.save({"config": {"model": {"_target_": "torch.nn.Identity"}}}, tmp_path / "x.ckpt")
     config = trusted_config_from_checkpoint(tmp_path / "x.ckpt")

@@ -92,9 +92,9 @@ def test_every_command_of_the_help_of_train_is_accepted(
             assert command(*given).code == 0, line
 
 
-def test_overrides_are_normalised() -> None:
+def test_overrides_are_expanded_and_checked() -> None:
     typed = ["-m", "logger=csv,none", "+debug=limit", "logger.csv.x=1", "~search", "seed=1"]
-    assert overrides.normalised_overrides(typed) == [
+    assert overrides.expand_and_check_overrides(typed) == [
         "common/logger@logger=csv,none",
         "+common/debug=limit",
         "logger.csv.x=1",
@@ -103,7 +103,7 @@ def test_overrides_are_normalised() -> None:
         "-m",
     ]
     typed = ["--cfg", "job", "data=glob(*)", "hydra/launcher=basic", "model/net=[cnn]"]
-    assert overrides.normalised_overrides(typed) == [*typed[2:], *typed[:2]]
+    assert overrides.expand_and_check_overrides(typed) == [*typed[2:], *typed[:2]]
 
 
 def test_an_experiment_in_a_folder_is_a_choice_like_others(configs: Path, command: Command) -> None:

@@ -46,12 +46,12 @@ def test_a_run_arrives_whole_and_is_delivered_once(make_run: MakeRun, uri: str) 
     (run.dir / "artifacts" / "notes").mkdir(parents=True)
     (run.dir / "artifacts" / "notes" / "a.txt").write_text("a")
     run.log_steps(range(1200))
-    assert not RunUploader(run.dir).upload_new_data()
+    RunUploader(run.dir).upload_new_data()
     assert stored_run(uri, run.dir).info.status == "RUNNING"
     assert not is_fully_uploaded(run.dir)
     run.log_steps(range(1200, 1300))
     run.end()
-    assert RunUploader(run.dir).upload_new_data()
+    RunUploader(run.dir).upload_new_data()
     assert is_fully_uploaded(run.dir)
     stored = stored_run(uri, run.dir)
     assert stored.info.status == "FINISHED"
@@ -91,7 +91,8 @@ def test_names_that_mlflow_refuses_are_repaired_and_told(make_run: MakeRun, uri:
     run.log(1, {"train/loss": 0.5, **{name: float(i) for i, name in enumerate(bad)}})
     run.log(2, {"train/loss": 0.4, "x" * 301: 5.0})
     run.end()
-    assert RunUploader(run.dir).upload_new_data()
+    RunUploader(run.dir).upload_new_data()
+    assert is_fully_uploaded(run.dir)
     history = stored_history(uri, run.dir)
     assert history["train/loss"] == [(1, 0.5), (2, 0.4)]
     assert history["train/loss_"] == [(1, 0.0)]  # not mixed with another name's
@@ -109,7 +110,8 @@ def test_what_cannot_be_repaired_is_left_out_and_told(make_run: MakeRun, uri: st
         run.log(step, {"good": step})
         run.log(step, {"early": step}, at=-5 if step == 50 else None)  # no such time
     run.end()
-    assert RunUploader(run.dir).upload_new_data()
+    RunUploader(run.dir).upload_new_data()
+    assert is_fully_uploaded(run.dir)
     history = stored_history(uri, run.dir)
     assert len(history["good"]) == 100
     assert len(history["early"]) == 99
@@ -173,9 +175,11 @@ def test_a_run_that_was_deleted_in_mlflow_is_created_anew(make_run: MakeRun, uri
     client_of(uri).delete_run(deleted)
     run.log_steps(range(10, 20))
     run.end()
-    assert not upload.upload_new_data()
+    upload.upload_new_data()
+    assert not is_fully_uploaded(run.dir)
     assert "active" in read_json(run.dir / STATE)["error"]
-    assert upload.upload_new_data()
+    upload.upload_new_data()
+    assert is_fully_uploaded(run.dir)
     assert stored_run(uri, run.dir).info.run_id != deleted
     assert stored_history(uri, run.dir) == run.history()
     assert read_json(run.dir / STATE)["rejected"] == {}
@@ -203,13 +207,16 @@ def test_a_sweep_is_one_run_with_its_jobs_below(
 def test_a_password_stays_in_the_environment(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.runtime.mlflow_logger.start_uploader", lambda run_dir: None)
+    monkeypatch.setattr(
+        "src.runtime.mlflow_logger.ensure_uploader_is_running", lambda run_dir: None
+    )
     logger = MLflowLogger(tmp_path, "some", "http://me:secret@127.0.0.1:9/")
     logger.experiment.log_param(logger.run_id, "p", 1)
     assert read_json(tmp_path / DESCRIPTION)["tracking_uri"] == "http://127.0.0.1:9/"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9/")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert not RunUploader(tmp_path).upload_new_data()
+    RunUploader(tmp_path).upload_new_data()
+    assert not is_fully_uploaded(tmp_path)
     written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     assert "secret" not in written
     assert "127.0.0.1" in read_json(tmp_path / STATE)["error"]
@@ -248,7 +255,9 @@ def test_parameters_are_what_one_would_compare() -> None:
 @pytest.fixture
 def logger(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> MLflowLogger:
     """Return a logger that starts no upload."""
-    monkeypatch.setattr("src.runtime.mlflow_logger.start_uploader", lambda run_dir: None)
+    monkeypatch.setattr(
+        "src.runtime.mlflow_logger.ensure_uploader_is_running", lambda run_dir: None
+    )
     return MLflowLogger(tmp_path / "run", "by_hand", uri)
 
 
@@ -310,12 +319,12 @@ def test_the_process_beside_runs_finds_new_ones_and_ends(
     second = make_run("train/runs/second")
     with monkeypatch.context() as patched:
         patched.setattr(mlflow_upload, "subprocess", None)  # starting a second process would fail
-        mlflow_upload.start_uploader(second.dir)
+        mlflow_upload.ensure_uploader_is_running(second.dir)
     for run in (first, second):
         run.log_steps(range(10, 20))
         run.end()
-    assert "has everything" in mlflow_upload.wait_for_uploads(second.dir)
-    assert "has everything" in mlflow_upload.wait_for_uploads(log_dir)
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(second.dir)
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(log_dir)
     following.join(30)
     assert not following.is_alive()
     for run in (first, second):

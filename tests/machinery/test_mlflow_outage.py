@@ -32,9 +32,9 @@ import sys, time
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from pathlib import Path
 from mlflow_tools import HandWrittenRun
-from src.runtime.mlflow_upload import start_uploader
+from src.runtime.mlflow_upload import ensure_uploader_is_running
 run = HandWrittenRun(Path(sys.argv[3]), sys.argv[4])
-start_uploader(run.dir)
+ensure_uploader_is_running(run.dir)
 step = 0
 while True:
     run.log_steps(range(step, step + 1))
@@ -138,14 +138,14 @@ def no_uploader_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_server_is_down_from_the_start_and_comes_later(tmp_path: Path, server: Server) -> None:
     server.send(signal.SIGKILL)
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", server.uri)
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     run.log_steps(range(300))
     wait_until(lambda: read_json(run.dir / STATE).get("error"))
     run.end()
     started = time.monotonic()
-    line = mlflow_upload.wait_for_uploads(run.dir, patience=3)
+    line = mlflow_upload.upload_status_after_waiting(run.dir, patience=3)
     assert time.monotonic() - started < 30
-    assert "has 0% of the metrics" in line
+    assert "has not everything yet" in line
     assert f"python src/sync.py {run.dir}" in line
     server.start()
     sync = [sys.executable, "src/sync.py", str(run.dir)]
@@ -160,7 +160,7 @@ def test_a_server_dies_stalls_and_returns_during_a_run(tmp_path: Path, server: S
         server.start()
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", server.uri)
     run.log_steps(range(100))
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     wait_until(lambda: read_json(run.dir / STATE).get("offset"))
     server.send(signal.SIGKILL)
     run.log_steps(range(100, 200))
@@ -173,7 +173,7 @@ def test_a_server_dies_stalls_and_returns_during_a_run(tmp_path: Path, server: S
     server.send(signal.SIGCONT)
     run.log_steps(range(300, 400))
     run.end("failed")
-    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir, patience=60)
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(run.dir, patience=60)
     assert stored_history(server.uri, run.dir) == run.history()
     assert stored_run(server.uri, run.dir).info.status == "FAILED"
 
@@ -185,7 +185,7 @@ def test_a_server_that_answers_errors(
     handler, uri = proxy
     handler.mood = mood
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", uri)
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     run.log_steps(range(100))
     wait_until(lambda: read_json(run.dir / STATE).get("error"))
     handler.mood = "pass"
@@ -195,7 +195,7 @@ def test_a_server_that_answers_errors(
     wait_until(lambda: read_json(run.dir / STATE).get("error"))
     handler.mood = "pass"
     run.end()
-    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir, patience=60)
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(run.dir, patience=60)
     assert stored_history(server.uri, run.dir) == run.history()
     key = read_json(run.dir / DESCRIPTION)["key"]
     experiment = stored_run(server.uri, run.dir).info.experiment_id
@@ -206,7 +206,7 @@ def test_a_server_that_answers_errors(
 def test_an_uploader_that_is_killed_is_replaced(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", uri)
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     for part in range(4):
         run.log_steps(range(part * 700, (part + 1) * 700))
         before = read_json(run.dir / STATE).get("offset", 0)
@@ -215,9 +215,10 @@ def test_an_uploader_that_is_killed_is_replaced(tmp_path: Path) -> None:
         other = HandWrittenRun(tmp_path / f"logs/train/runs/other{part}", uri)
         other.end()
         wait_until(lambda: not active_owner(tmp_path / "logs", mlflow_upload.CLAIM))
-        mlflow_upload.start_uploader(other.dir)  # the next run starts one, which does both
+        # The next run starts one, which does both.
+        mlflow_upload.ensure_uploader_is_running(other.dir)
     run.end()
-    assert "has everything" in mlflow_upload.wait_for_uploads(tmp_path / "logs")
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(tmp_path / "logs")
     assert stored_history(uri, run.dir) == run.history()
 
 
@@ -227,7 +228,7 @@ def test_an_uploader_that_is_killed_while_it_creates_the_database(tmp_path: Path
     run.log_steps(range(100))
     run.end()
     for kill in range(8):
-        mlflow_upload.start_uploader(run.dir)
+        mlflow_upload.ensure_uploader_is_running(run.dir)
         uploader = uploader_of(tmp_path / "logs")
         if kill == 7:
             break
@@ -236,7 +237,7 @@ def test_an_uploader_that_is_killed_while_it_creates_the_database(tmp_path: Path
         time.sleep(0.3 * kill)
         uploader.kill()
         uploader.wait()
-    assert "has everything" in mlflow_upload.wait_for_uploads(run.dir)
+    assert "has everything" in mlflow_upload.upload_status_after_waiting(run.dir)
     assert stored_history(uri, run.dir) == run.history()
 
 
@@ -245,9 +246,9 @@ def test_logs_that_are_removed_while_the_uploader_waits(tmp_path: Path) -> None:
         run = HandWrittenRun(tmp_path / "logs/train/runs/a", f"sqlite:///{tmp_path}/logs/mlflow.db")
         run.log_steps(range(10))
         run.end()
-        mlflow_upload.start_uploader(run.dir)
+        mlflow_upload.ensure_uploader_is_running(run.dir)
         uploader = uploader_of(tmp_path / "logs")
-        assert "has everything" in mlflow_upload.wait_for_uploads(run.dir)
+        assert "has everything" in mlflow_upload.upload_status_after_waiting(run.dir)
         shutil.rmtree(tmp_path / "logs")
     assert not uploader.is_running() or uploader.wait(10) is not None
 
@@ -271,7 +272,7 @@ def test_a_run_that_is_killed_arrives_as_killed(tmp_path: Path, project: Path) -
 
 def test_a_second_uploader_of_the_same_folder_ends_at_once(tmp_path: Path) -> None:
     run = HandWrittenRun(tmp_path / "logs/train/runs/a", f"sqlite:///{tmp_path}/mlflow.db")
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     first = uploader_of(tmp_path / "logs").pid
     command = [sys.executable, "-m", "src.runtime.mlflow_upload", str(tmp_path / "logs")]
     assert subprocess.run(command, timeout=60).returncode == 0
@@ -305,7 +306,7 @@ def test_a_million_rows_arrive(tmp_path: Path) -> None:
             file.write(f'{{"time": {1_700_000_000_000 + step}, "step": {step}, ')
             file.write(f'"metrics": {{"loss": {step / 7}}}}}\n')
     run.end()
-    mlflow_upload.start_uploader(run.dir)
+    mlflow_upload.ensure_uploader_is_running(run.dir)
     uploader = uploader_of(tmp_path / "logs")
     most = 0
     started = time.monotonic()

@@ -212,7 +212,7 @@ def test_the_table_shows_what_is_monitored(toy: Toy, capsys: pytest.CaptureFixtu
 
 def test_jobs_that_recorded_nothing_are_shown(tmp_path: Path) -> None:
     sweeps.assign_job_folder_name(str(tmp_path), 0, ["x=1"])
-    ((folder, record),) = run_folder.runs_below(tmp_path)
+    ((folder, record),) = run_folder.run_dirs_and_records_below(tmp_path)
     assert (folder.name, record["status"], record["overrides"]) == ("0", "not started", ["x=1"])
 
 

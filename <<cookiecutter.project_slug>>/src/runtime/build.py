@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities import apply_to_collection
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from src.runtime.checkpoints import PlainCheckpointIO
 from src.runtime.loggers import CSVLogger, JSONLinesLogger
@@ -49,16 +49,18 @@ def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = N
     if cfg.get("seed") is not None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = _built(cfg.get("data"), "data", pl.LightningDataModule)
-    cfg = fill_missing_values(cfg, datamodule)
+    cfg = config_filled_from_datamodule(cfg, datamodule)
     model = _built(cfg.model, "model", pl.LightningModule)
     if model is None:
         raise ConfigError("model: there is none. Choose one: model=NAME")
     trainer = _build_trainer(cfg, [*_build_group(cfg, "callbacks", pl.Callback), *callbacks])
-    _use_plain_checkpoints(trainer, config_as_plain_dict(cfg), claim)
+    _set_checkpoint_io(trainer, config_as_plain_dict(cfg), claim)
     return Objects(cfg=cfg, datamodule=datamodule, model=model, trainer=trainer)
 
 
-def fill_missing_values(cfg: DictConfig, datamodule: pl.LightningDataModule | None) -> DictConfig:
+def config_filled_from_datamodule(
+    cfg: DictConfig, datamodule: pl.LightningDataModule | None
+) -> DictConfig:
     """Return a copy of the configuration, with `???` in the model set from the datamodule.
 
     `num_classes: ???` anywhere in the node `model` becomes `datamodule.num_classes`.
@@ -67,14 +69,13 @@ def fill_missing_values(cfg: DictConfig, datamodule: pl.LightningDataModule | No
         ConfigError: if the datamodule has no attribute of that name, or it is None.
     """
     filled = cfg.copy()
-    with open_dict(filled):
-        for key in sorted(k for k in OmegaConf.missing_keys(filled) if k.startswith("model.")):
-            name = key.rpartition(".")[2]
-            value = getattr(datamodule, name, None)
-            if value is None:
-                kind = type(datamodule).__name__ if datamodule else "data=none"
-                raise ConfigError(f"{key} is missing and {kind} has no {name}: set {key}=VALUE")
-            OmegaConf.update(filled, key, list(value) if isinstance(value, tuple) else value)
+    for key in sorted(k for k in OmegaConf.missing_keys(filled) if k.startswith("model.")):
+        name = key.rpartition(".")[2]
+        value = getattr(datamodule, name, None)
+        if value is None:
+            kind = type(datamodule).__name__ if datamodule else "data=none"
+            raise ConfigError(f"{key} is missing and {kind} has no {name}: set {key}=VALUE")
+        OmegaConf.update(filled, key, list(value) if isinstance(value, tuple) else value)
     return filled
 
 
@@ -141,9 +142,7 @@ def _build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     return instantiate(OmegaConf.create(settings), callbacks=callbacks, logger=logger)
 
 
-def _use_plain_checkpoints(
-    trainer: pl.Trainer, config: dict[str, Any], claim: Claim | None
-) -> None:
+def _set_checkpoint_io(trainer: pl.Trainer, config: dict[str, Any], claim: Claim | None) -> None:
     with suppress(NotImplementedError, TypeError):  # strategies that write a format of their own
         current = trainer.strategy.checkpoint_io
         # Lightning's own, also inside of a wrapper such as AsyncCheckpointIO; else the user's.

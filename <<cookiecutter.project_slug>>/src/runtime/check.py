@@ -83,7 +83,7 @@ def invalid_value_messages(cfg: DictConfig) -> Iterator[str]:
             yield f"callbacks.{name} has no _target_. To use that file: callbacks=[default,{name}]"
 
 
-def missing_logger_messages(cfg: DictConfig) -> Iterator[str]:
+def uninstalled_logger_messages(cfg: DictConfig) -> Iterator[str]:
     """Yield an install message for each selected logger that is not installed."""
     for name in cfg.get("logger") or {}:
         if name in ("mlflow", "tensorboard", "wandb") and find_spec(name) is None:
@@ -92,14 +92,15 @@ def missing_logger_messages(cfg: DictConfig) -> Iterator[str]:
 
 
 def invalid_target_messages(cfg: DictConfig) -> list[str]:
-    """Return a message for each invalid target and each argument that it does not accept.
+    """Return a message for each invalid `_target_` and each unexpected argument.
 
     Imports each target; what comes out of a checkpoint was checked before it was composed.
     """
     return [text for key, node in _target_nodes(cfg) for text in invalid_node_messages(key, node)]
 
 
-CHECKS = (invalid_value_messages, missing_logger_messages, invalid_target_messages)  # fastest first
+# The fastest first.
+CHECKS = (invalid_value_messages, uninstalled_logger_messages, invalid_target_messages)
 
 
 def invalid_node_messages(key: str, node: dict[str, Any]) -> Iterator[str]:

@@ -89,7 +89,7 @@ def restore_for_eval(model: LightningModule, path: str | Path, datamodule: Any =
 
 
 def trusted_config_from_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the checked data, model and precision from a checkpoint's configuration.
+    """Return the trusted `data`, `model` and precision config of a checkpoint.
 
     Raises:
         ConfigError: if the file cannot be read, holds no configuration, or would call what is not
@@ -129,8 +129,8 @@ def checked_node_copy(node: Any, key: str) -> Any:
 
 
 @cache
-def targets_in_project_yaml() -> frozenset[str]:
-    """Return the set of all targets in the project's YAML files."""
+def targets_in_config_files() -> frozenset[str]:
+    """Return every `_target_` that the YAML files in `configs/` contain."""
     pattern = re.compile(r"^\s*(?:-\s+)?_target_:\s*([\w.]+)", re.MULTILINE)
     texts = [file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml")]
     return frozenset(pattern.findall("\n".join(texts)))
@@ -139,7 +139,7 @@ def targets_in_project_yaml() -> frozenset[str]:
 def _is_trusted(target: Any) -> bool:
     if not isinstance(target, str):
         return False
-    if target in targets_in_project_yaml():
+    if target in targets_in_config_files():
         return True
     if not target.startswith(PACKAGES):  # before anything is imported
         return False

@@ -1,6 +1,6 @@
 """The command line of a verb: Hydra's, with a user's mistakes reported in one line.
 
-    @verb("train")
+    @hydra_command("train")
     def main(cfg: DictConfig) -> None: ...
 
 Imports no torch, so that mistakes, `--help` and `--cfg job` answer at once. Only for a
@@ -42,6 +42,7 @@ MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, In
 
 Function = Callable[[DictConfig], Any]
 Prepare = Callable[[list[str]], list[str]]
+Command = Callable[[], None]
 
 
 @dataclass
@@ -92,15 +93,15 @@ class CheckedTask:
             os.environ[FULL_ERROR] = "1"
 
 
-def verb(config_name: str, prepare: Prepare = list) -> Callable[[Function], Callable[[], None]]:
-    """Decorate a function to run as a command on the config composed from the command line.
+def hydra_command(config_name: str, prepare: Prepare = list) -> Callable[[Function], Command]:
+    """Return a decorator like `hydra.main`, with one-line errors and `--help`.
 
     Args:
         config_name: the file in `configs/`.
         prepare: gets the command line, and returns what Hydra reads in its place.
     """
 
-    def decorate(function: Function) -> Callable[[], None]:
+    def decorate(function: Function) -> Command:
         @functools.wraps(function)
         def main() -> None:
             shows_traceback = os.environ.get(FULL_ERROR) == "1"
@@ -140,7 +141,7 @@ def print_help(config_name: str, docstring: str) -> None:
 def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
     """Return what Hydra reads in place of the command line that was typed."""
     signals.install_handlers()
-    given = overrides.normalised_overrides(argv)
+    given = overrides.expand_and_check_overrides(argv)
     if overrides.INFO_FLAGS & set(argv):
         return given
     is_search = any(argument.startswith("search=") for argument in argv)

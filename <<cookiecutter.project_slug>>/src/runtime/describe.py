@@ -30,7 +30,7 @@ from src.runtime.build import Objects
 from src.runtime.checkpoints import rename_compiled_weights
 from src.runtime.command_line import state as command_state
 from src.runtime.loggers import JSONLinesLogger
-from src.runtime.mlflow_upload import run_page_url, wait_for_uploads
+from src.runtime.mlflow_upload import run_page_url, upload_status_after_waiting
 from src.runtime.project import PROJECT_ROOT, did_you_mean, is_sweep_job, quote_value, shell_command
 from src.runtime.run_folder import checkpoints_newest_first
 
@@ -156,15 +156,15 @@ class ProgressBar(RichProgressBar):
 
 
 def unlogged_monitor_message(monitor: str, trainer: Trainer) -> str:
-    """Return a warning that the monitored metric is not logged, with the logged ones."""
+    """Return a warning that `monitor` was not logged, listing the metrics that were."""
     near = did_you_mean(monitor, trainer.callback_metrics, "monitor={}")
     logged = ", ".join(trainer.callback_metrics) or "nothing. Type monitor=null"
     return f"monitor={monitor} is not logged.{near} Logged: {logged}"
 
 
 @warn_on_failure("describe the environment")
-def versions_command_and_commit() -> dict[str, Any]:
-    """Return versions, command line and git commit as a dictionary."""
+def versions_command_and_commit() -> dict[str, Any] | None:
+    """Return versions, command line and git commit, or None with a warning if that fails."""
     commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         git = subprocess.run(commit, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=5)
@@ -179,7 +179,7 @@ def versions_command_and_commit() -> dict[str, Any]:
 
 
 def best_checkpoint_path(trainer: Trainer) -> str | None:
-    """Return the path of the best checkpoint, or None without a monitored metric."""
+    """Return the path of the best checkpoint, or None if there is none."""
     callback = _monitoring_callback(trainer)
     return callback.best_model_path if callback else None
 
@@ -199,7 +199,7 @@ def best_checkpoint_record(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def print_run_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None:
+def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any]) -> None:
     """Print a run's status and results, with the command to evaluate or resume it.
 
     Args:
@@ -225,7 +225,7 @@ def print_run_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any])
         key, script = ("evaluate", "src/eval.py") if is_whole else ("resume", "src/train.py")
         lines[key] = shell_command(script, f"ckpt_path={quote_value(run_dir)}")
     patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    upload = "" if is_sweep_job() else wait_for_uploads(run_dir, float(patience or 0))
+    upload = "" if is_sweep_job() else upload_status_after_waiting(run_dir, float(patience or 0))
     if upload:
         lines["mlflow"] = upload
         lines["page"] = run_page_url(run_dir) or shell_command("src/ui.py", str(run_dir))

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import move_data_to_device
 from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from src.runtime.build import Objects
@@ -28,7 +28,7 @@ from src.runtime.run import open_run
 FILE_NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "mlflow": "model"}
 
 
-def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
+def predict_to_file_and_errors(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
     """Write predictions for `cfg.input`, and return the output path and errors by item.
 
     A datamodule with `prediction_dataset(path)` gives a table with a row for each item. A module
@@ -94,7 +94,7 @@ def predict_rows(cfg: DictConfig, objects: Objects) -> list[dict[str, Any]]:
 
 
 def rows_from_outputs(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
-    """Return one row per output: class and probabilities, or numbers.
+    """Convert outputs to prediction rows: class and probabilities, or regression values.
 
     Args:
         outputs: of the model: logits `(N, K)` of the K names in `datamodule.class_names`; where
@@ -170,35 +170,35 @@ def example_input_batch(model: LightningModule, datamodule: Any) -> Any:
 
 
 def export_metadata(datamodule: Any) -> dict[str, str]:
-    """Return preprocessing state and class names as JSON strings."""
-    facts = {"preparation": datamodule.state_dict() if datamodule else {}}
+    """Return the datamodule's state, class names, mean and std, each as a JSON string."""
+    metadata = {"preparation": datamodule.state_dict() if datamodule else {}}
     for name in ("class_names", "mean", "std"):
-        facts[name] = getattr(datamodule, name, None)
-    return {name: json.dumps(fact, default=Tensor.tolist) for name, fact in facts.items()}
+        metadata[name] = getattr(datamodule, name, None)
+    return {name: json.dumps(item, default=Tensor.tolist) for name, item in metadata.items()}
 
 
-def export_and_run(format: str, model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
+def export_and_run(format: str, model: nn.Module, inputs: Any, metadata: Any, path: Path) -> Any:
     """Write the exported model, and return its outputs for the inputs.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.
     """
     if format == "mlflow":
-        return export_mlflow_and_run(model, inputs, facts, path)
+        return export_mlflow_and_run(model, inputs, metadata, path)
     shapes = apply_to_collection(inputs, Tensor, lambda tensor: {0: torch.export.Dim("batch")})
     program = torch.export.export(model, (inputs,), dynamic_shapes=(shapes,))
     if format == "torch_export":
-        torch.export.save(program, path, extra_files=facts)
+        torch.export.save(program, path, extra_files=metadata)
         return torch.export.load(path).module()(inputs)
     names = list(inputs) if isinstance(inputs, dict) else ["inputs"]
     onnx: Any = torch.onnx.export(program, input_names=names, verbose=False)
-    onnx.model.metadata_props.update(facts)
+    onnx.model.metadata_props.update(metadata)
     onnx.save(path)
     return onnx(inputs)[0]  # with onnxruntime
 
 
-def export_mlflow_and_run(model: LightningModule, inputs: Any, facts: Any, path: Path) -> Any:
-    """Write the model in MLflow format, and return its outputs for the inputs.
+def export_mlflow_and_run(model: nn.Module, inputs: Any, metadata: Any, path: Path) -> Any:
+    """Save the model in MLflow format, and return the reloaded model's outputs.
 
     Raises:
         ConfigError: if the model takes more than a tensor.
@@ -215,6 +215,6 @@ def export_mlflow_and_run(model: LightningModule, inputs: Any, facts: Any, path:
         # Guessing them takes 10 seconds.
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
         serialization_format="pt2",  # needs no code of this project
-        metadata=facts,
+        metadata=metadata,
     )
     return mlflow.pyfunc.load_model(str(path)).predict(inputs.numpy())

@@ -18,7 +18,7 @@ from PIL import Image  # installed with matplotlib
 
 from src.runtime.loggers import JSONLinesLogger
 from src.runtime.mlflow_run import DESCRIPTION, STATE, uri_to_store
-from src.runtime.mlflow_upload import start_uploader
+from src.runtime.mlflow_upload import ensure_uploader_is_running
 from src.runtime.project import is_sweep_job, override_list, read_json, write_json
 
 MOST_PARAMS = 40
@@ -79,7 +79,7 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
             try:
                 if not path.exists():  # else a resume, which stays in its store
                     write_json(path, self.description)
-                start_uploader(self.run_dir)
+                ensure_uploader_is_running(self.run_dir)
             except OSError as error:
                 self.warn_once("MLflow gets nothing of this run", error)
         return self.client

@@ -45,11 +45,11 @@ class RunUploader:
         self.mlflow: Any = None
         self.client: Any = None
 
-    def upload_new_data(self) -> bool:
-        """Upload new data, and return True once the run has ended and all of it is uploaded.
+    def upload_new_data(self) -> None:
+        """Upload what is new, and the final status once the run has ended.
 
         What keeps MLflow from answering is noted as `error` in the state. Nothing is lost: call
-        again.
+        again, until `is_fully_uploaded`.
         """
         # Read first: what is written from now on is sent the next time.
         current = modification_times(self.run_dir)
@@ -66,9 +66,8 @@ class RunUploader:
         except Exception as error:  # any: the store, its driver, the network, the disk
             self.about = {}  # look for the store and the run again
             self._save(error=short_error_text(error))
-            return False
-        self._save(error=None, delivered=None if is_running else current)
-        return not is_running
+        else:
+            self._save(error=None, delivered=None if is_running else current)
 
     def _open(self) -> None:
         """Find or create the run."""
@@ -213,7 +212,7 @@ def uri_to_store(uri: str) -> str:
 
 
 def create_database_and_artifact_uri(mlflow: Any, uri: str) -> str | None:
-    """Create a missing SQLite database, and return its artifact URI or None."""
+    """Create a SQLite store if missing; return its artifact URI (None if not SQLite)."""
     if not uri.startswith(SQLITE):
         return None
     path = Path(uri.removeprefix(SQLITE))
@@ -227,7 +226,7 @@ def create_database_and_artifact_uri(mlflow: Any, uri: str) -> str | None:
 
 
 def with_credentials(uri: str) -> str:
-    """Return the URI with the credentials of MLFLOW_TRACKING_URI for the same server."""
+    """Return MLFLOW_TRACKING_URI if it is this URI with credentials, else the URI."""
     known = os.environ.get("MLFLOW_TRACKING_URI", "")
     return known if without_credentials(known) == uri else uri
 

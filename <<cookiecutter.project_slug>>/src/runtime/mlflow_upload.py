@@ -33,7 +33,7 @@ def mlflow_run_dirs(path: str | Path) -> list[Path]:
     return sorted(file.parent for file in found)
 
 
-def start_uploader(run_dir: Path) -> None:
+def ensure_uploader_is_running(run_dir: Path) -> None:
     """Start the uploader process for a run's `logs/` folder, unless it is running.
 
     Raises:
@@ -80,14 +80,14 @@ def upload_runs_until_idle(log_dir: Path) -> None:
         idle_rounds += 1
         for path, upload in reversed(uploads.items()):  # the newest first
             with suppress(OSError):  # a full disk, a folder that was removed
-                is_running = read_run(path).get("status") == "running"
-                if upload.upload_new_data() or is_running:
+                upload.upload_new_data()
+                if upload.record["status"] == "running" or is_fully_uploaded(path):
                     idle_rounds = 0
         time.sleep(pause)
     claim.release()
 
 
-def wait_for_uploads(path: str | Path, patience: float = 15.0) -> str:
+def upload_status_after_waiting(path: str | Path, patience: float = 15.0) -> str:
     """Wait until ended runs are uploaded, and return the upload status as text.
 
     Args:
@@ -101,7 +101,7 @@ def wait_for_uploads(path: str | Path, patience: float = 15.0) -> str:
     ended = [run_dir for run_dir, record in runs.items() if record.get("status") != "running"]
     if ended:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so
-            start_uploader(ended[0])
+            ensure_uploader_is_running(ended[0])
     started = time.monotonic()
     while waiting := [run_dir for run_dir in ended if not is_fully_uploaded(run_dir)]:
         # MLflow takes seconds to import and to create a database; that is no failure yet.

@@ -20,10 +20,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from src.runtime import project
+from src.runtime import project, run_folder
 from src.runtime.distributed import global_rank
 from src.runtime.project import CONFIGS, ConfigError, did_you_mean
-from src.runtime.run_folder import find_checkpoint, list_run_records, raise_if_active, read_run
+from src.runtime.run_folder import find_checkpoint, raise_if_active, read_run
 
 SHORT_GROUPS = {
     "logger": "common/logger@logger",
@@ -51,7 +51,7 @@ def compose(config_name: str, *overrides: str) -> DictConfig:
     """
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), **project.COMPOSE_ARGUMENTS):
-        return hydra.compose(config_name, overrides=normalised_overrides(overrides))
+        return hydra.compose(config_name, overrides=expand_and_check_overrides(overrides))
 
 
 @cache
@@ -83,8 +83,8 @@ def choices_by_override_key(config_name: str) -> dict[str, list[str]]:
     }
 
 
-def normalised_overrides(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with overrides checked, group names in full, and flags last.
+def expand_and_check_overrides(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with group names in full, choices checked, and flags last.
 
     Raises:
         ConfigError: for a choice that does not exist, or an override that begins with dashes.
@@ -99,7 +99,7 @@ def normalised_overrides(argv: Sequence[str]) -> list[str]:
         else:
             overrides.append(typed)
     parsed = OverridesParser.create().parse_overrides(overrides)
-    return [*map(_normalised, parsed), *options]
+    return [*map(_expanded_and_checked, parsed), *options]
 
 
 def choice_hint(group: str, value: str = "") -> str:
@@ -137,14 +137,11 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
 
 
-def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
-    """Store the checkpoint's config in the ConfigStore, and return the command line.
+def arguments_with_checkpoint_config(argv: Sequence[str]) -> list[str]:
+    """Store the checkpoint's config in the ConfigStore, and return argv with its path.
 
     So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
     its data.
-
-    Returns:
-        The command line, with the path of the checkpoint's file.
 
     Raises:
         ConfigError: if there is no such checkpoint, or its configuration cannot be used.
@@ -166,11 +163,11 @@ def store_checkpoint_config(argv: Sequence[str]) -> list[str]:
 
 
 def is_existing_folder(value: Any) -> bool:
-    """Return whether `ckpt_path` is an existing folder."""
+    """Return whether a value is the path of an existing folder."""
     return bool(value) and Path(str(value)).expanduser().is_dir()
 
 
-def _normalised(override: Override) -> str:
+def _expanded_and_checked(override: Override) -> str:
     """Return one override with the full name of its group, its choices checked."""
     text, key = str(override.input_line), override.key_or_group
     value = override.value()
@@ -201,7 +198,7 @@ def _newest_unfinished(argv: Sequence[str]) -> Path:
     cfg = compose("train", *(argument for argument in argv if not argument.startswith("-")))
     # Rank 0 may have begun to continue the run before this process looks for it.
     unfinished = ("failed", "killed", *(["running"] if global_rank() else []))
-    for run_dir, record in list_run_records(cfg.paths.log_dir):
+    for run_dir, record in run_folder.run_dirs_and_records_newest_first(cfg.paths.log_dir):
         if record["status"] in unfinished and record["task"] == cfg.task_name:
             return run_dir
     problem = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"

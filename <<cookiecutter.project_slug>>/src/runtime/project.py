@@ -85,7 +85,7 @@ def is_sweep_job() -> bool:
 
 
 def override_list(overrides: Any) -> list[str]:
-    """Return recorded overrides as a list, without resolving interpolations."""
+    """Return Hydra's task overrides as a plain list, without resolving interpolations."""
     content: Any = OmegaConf.to_container(overrides)
     return list(content)
 

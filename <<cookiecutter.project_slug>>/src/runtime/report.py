@@ -26,7 +26,7 @@ class RunResult(NamedTuple):
 
 
 def run_results(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[RunResult]:
-    """Return a summary of each run, sorted by folder."""
+    """Return a `RunResult` for each run, sorted by folder."""
     runs = []
     for folder, record in records:
         metrics = record.get("metrics", {})
@@ -77,42 +77,51 @@ def group_replicates(runs: list[RunResult]) -> list[list[RunResult]]:
     return list(groups.values())
 
 
-def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -> list[RunResult]:
-    """Print a table of the best runs, and return the runs shown."""
+def groups_best_first(runs: list[RunResult], metric: str, mode: str) -> list[list[RunResult]]:
+    """Return the groups of replicates, sorted by the mean of a metric."""
+    worst = -math.inf if mode == "max" else math.inf
+
+    def mean(group: list[RunResult]) -> float:
+        return statistics.fmean(metric_values(group, metric) or [worst])
+
+    return sorted(group_replicates(runs), key=mean, reverse=mode == "max")
+
+
+def metric_values(runs: list[RunResult], metric: str) -> list[float]:
+    """Return the values of a metric in the runs that recorded it."""
+    return [run.metrics[metric] for run in runs if metric in run.metrics]
+
+
+def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -> None:
+    """Print a table of the best runs, with a row for each group of replicates."""
     from rich import box, console, table  # not at the start of each command
 
-    results = []
-    for group in group_replicates(runs):
-        values = [run.metrics[metric] for run in group if metric in run.metrics]
-        worst = -math.inf if mode == "max" else math.inf
-        mean = statistics.fmean(values) if values else worst
-        results.append((mean, values, group))
-    results.sort(key=lambda result: result[0], reverse=mode == "max")
-    shown = results[:top]
-    firsts = [group[0] for _, _, group in shown]
+    groups = groups_best_first(runs, metric, mode)
+    shown = groups[:top]
+    firsts = [group[0] for group in shown]
     columns = ("run", "what differs", metric, "status")
     rows = table.Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     rows.columns[0].no_wrap = True
     rows.columns[1].overflow = "fold"
-    for (mean, values, group), difference in zip(shown, unshared_overrides(firsts), strict=True):
+    for group, difference in zip(shown, unshared_override_texts(firsts), strict=True):
+        values = metric_values(group, metric)
         name, text = group[0].folder.name, ""
         if len(group) > 1:
             name = f"{len(group)} runs"
         if values:
-            text = f"{mean:.5g}"
+            text = f"{statistics.fmean(values):.5g}"
         if len(values) > 1:
             text += f" ± {statistics.stdev(values):.2g}"
         statuses = {f"{run.row['status']} {run.row['error']}".strip() for run in group}
         rows.add_row(name, difference, text, "\n".join(sorted(statuses)))
     console.Console(markup=False, emoji=False).print(rows)
-    if len(results) > len(shown):
-        print(len(results) - len(shown), "more: a larger top=, or csv=runs.csv")
+    if rest := len(groups) - len(shown):
+        print(rest, "more: a larger top=, or csv=runs.csv")
     print("Best:", firsts[0].folder)
-    return [run for _, _, group in shown for run in group]
 
 
-def unshared_overrides(runs: list[RunResult]) -> list[str]:
-    """Return for each run the overrides that are not shared by all runs, as text."""
+def unshared_override_texts(runs: list[RunResult]) -> list[str]:
+    """Return one text per run: its overrides that are not shared by all runs."""
     shared = set.intersection(*(set(run.overrides) for run in runs))
     texts = []
     for run in runs:

@@ -178,6 +178,6 @@ def _end(run: Run, status: str, error: str | None) -> None:
         run_folder.update_run(run.dir, **changes)
     if objects:
         with warn_on_failure("summarise the run"):
-            describe.print_run_summary(run.cfg, objects, changes)
+            describe.print_final_summary(run.cfg, objects, changes)
     if signals.state.received == "SIGUSR1" and "SLURM_JOB_ID" in os.environ:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)

@@ -137,20 +137,20 @@ def update_run(run_dir: str | Path, **changes: Any) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def runs_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the folder and record of each run below a folder, unstarted jobs included."""
-    for path in folder.iterdir() if folder.is_dir() else ():
+def run_dirs_and_records_below(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield a (run_dir, record) pair for each run below a folder, unstarted jobs included."""
+    for path in folder.glob("[!.]*"):  # nothing hidden
         with suppress(PermissionError):  # of another user
             if record := read_run(path) or read_json(path / JOB):
                 yield path, {"status": "not started", **record}
-            elif path.is_dir() and not path.name.startswith("."):
-                yield from runs_below(path)
+            elif path.is_dir():
+                yield from run_dirs_and_records_below(path)
 
 
-def list_run_records(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return a (folder, record) pair for each run, newest first."""
+def run_dirs_and_records_newest_first(log_dir: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return a (run_dir, record) pair for each run in `logs/`, newest first."""
     folders = Path(log_dir).glob("*/*runs")  # runs and multiruns of each task
-    found = [run for folder in folders for run in runs_below(folder)]
+    found = [run for folder in folders for run in run_dirs_and_records_below(folder)]
     return sorted(found, key=lambda run: str(run[1].get("started")), reverse=True)
 
 
@@ -171,7 +171,7 @@ def find_checkpoint(value: str, log_dir: str | Path, key: str = "ckpt_path") -> 
         return path
     folders = [path]
     if value in ("best", "last"):
-        folders = [run_dir for run_dir, _ in list_run_records(log_dir)]
+        folders = [run_dir for run_dir, _ in run_dirs_and_records_newest_first(log_dir)]
     for folder in folders:
         if found := checkpoints_newest_first(folder):
             best = folder / str(read_run(folder).get("best_checkpoint"))

@@ -73,8 +73,9 @@ class OptunaSearch(Sweeper):
         if len(self.metrics) > 1:
             print("Trials are not pruned: there are several metrics", flush=True)
         failures = 0
-        while claimed := self.claim_trial():
-            failures = 0 if self.run_trial(*claimed) else failures + 1
+        while claimed := self.next_trial_and_claim():
+            state = self.run_trial(*claimed).state
+            failures = failures + 1 if state == self.states.FAIL else 0
             if failures == 3:
                 raise ConfigError(f"the search ends: {failures} trials in a row failed, see above")
         self.print_best_trials()
@@ -116,7 +117,7 @@ class OptunaSearch(Sweeper):
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
 
-    def claim_trial(self) -> tuple[Any, Claim] | None:
+    def next_trial_and_claim(self) -> tuple[Any, Claim] | None:
         """Return an abandoned or new trial and its claim, or None if no trial is left.
 
         Raises:
@@ -137,8 +138,8 @@ class OptunaSearch(Sweeper):
         trial.set_user_attr("overrides", [override_for_trial(trial, o) for o in self.overrides])
         return trial, claim
 
-    def run_trial(self, trial: Any, claim: Claim) -> bool:
-        """Run a trial and report it to Optuna, returning False only if it failed."""
+    def run_trial(self, trial: Any, claim: Claim) -> Any:
+        """Run a trial, report the result to Optuna, and return the trial as it is stored."""
         global current_trial
         current_trial = trial if len(self.metrics) == 1 else None  # others are not pruned
         job = [*trial.user_attrs["overrides"], f"hydra.sweep.subdir={trial.number}"]
@@ -151,9 +152,9 @@ class OptunaSearch(Sweeper):
             value, state = None, self.states.FAIL
         if "pruned" in trial.user_attrs:
             value, state = None, self.states.PRUNED
-        told = self.study.tell(trial.number, value, state, skip_if_finished=True)
+        stored = self.study.tell(trial.number, value, state, skip_if_finished=True)
         claim.release()
-        return told.state != self.states.FAIL
+        return stored
 
     def print_best_trials(self) -> None:
         """Print the best trials, each with the command that trains with its parameters."""

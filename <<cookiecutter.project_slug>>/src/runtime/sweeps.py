@@ -20,9 +20,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from src.runtime import project, report
-from src.runtime.mlflow_upload import wait_for_uploads
+from src.runtime.mlflow_upload import upload_status_after_waiting
 from src.runtime.project import ConfigError, override_list, read_json, write_json
-from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, runs_below
+from src.runtime.run_folder import JOB, Claim, RunIsActive, read_run, run_dirs_and_records_below
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def optimized_metric_names(cfg: DictConfig) -> list[str]:
 
 
 def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
-    """Return the value of the metric that `optimized_metric` names, a tuple for several, or None.
+    """Return the value or values of `optimized_metric`, or None if it is not set.
 
     Raises:
         ConfigError: if one was not logged.
@@ -124,25 +124,26 @@ class SweepCallback(Callback):
                 claims[config.hydra.sweep.dir] = Claim.acquire(config.hydra.sweep.dir, CLAIM)
             except RunIsActive as error:
                 raise SystemExit(f"Error: {error}") from error
-        atexit.register(finish_sweep, config)  # Hydra 1.3 calls nothing after a job that failed
+        # Hydra 1.3 calls nothing after a job that failed.
+        atexit.register(finish_sweep_and_count_jobs, config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table of jobs, or exit with an error if there are none."""
-        atexit.unregister(finish_sweep)
-        if not finish_sweep(config) and not sys.exc_info()[0]:  # Hydra 1.4 calls this after errors
+        atexit.unregister(finish_sweep_and_count_jobs)
+        # Hydra 1.4 calls this after errors as well.
+        if not finish_sweep_and_count_jobs(config) and not sys.exc_info()[0]:
             raise SystemExit("Error: the sweep has no jobs: one of its overrides has no values")
 
 
-def finish_sweep(config: DictConfig) -> bool:
-    """Release the sweep's folder, print its jobs, and return whether there are any."""
+def finish_sweep_and_count_jobs(config: DictConfig) -> int:
+    """Release the sweep's folder, print a table of its jobs, and return their number."""
     sweep_dir = Path(config.hydra.sweep.dir)
     if claim := claims.pop(config.hydra.sweep.dir, None):
         claim.release()
-    runs = report.run_results(runs_below(sweep_dir))
-    if not runs:
-        return False
-    metric = next(iter(optimized_metric_names(config)), None)
-    report.print_runs(runs, *report.metric_and_mode(runs, metric, None), None)
-    if upload := wait_for_uploads(sweep_dir):
+    runs = report.run_results(run_dirs_and_records_below(sweep_dir))
+    if runs:
+        metric = next(iter(optimized_metric_names(config)), None)
+        report.print_runs(runs, *report.metric_and_mode(runs, metric, None), None)
+    if upload := upload_status_after_waiting(sweep_dir):
         print(upload, flush=True)
-    return True
+    return len(runs)

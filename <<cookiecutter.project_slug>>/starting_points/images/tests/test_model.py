@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from src.data.image_folder_datamodule import ImageFolderDataModule
-from src.runtime.build import fill_missing_values
+from src.runtime.build import config_filled_from_datamodule
 from src.runtime.project import instantiate
 from src.train import train
 from tests.conftest import Compose
@@ -29,5 +29,6 @@ def test_metrics_of_an_epoch_are_those_of_all_its_images(composed: Compose) -> N
 
 @pytest.mark.parametrize("net", ["cnn", "resnet18"])
 def test_each_net_maps_images_to_logits(composed: Compose, net: str) -> None:
-    cfg = fill_missing_values(composed(f"model/net={net}"), ImageFolderDataModule("digits"))
+    datamodule = ImageFolderDataModule("digits")
+    cfg = config_filled_from_datamodule(composed(f"model/net={net}"), datamodule)
     assert instantiate(cfg.model.net)(torch.randn(2, 3, 16, 16)).shape == (2, 10)
