@@ -1,1 +1,1 @@
-"""The project: entry points here, what they are made of in the folders."""
+"""The project: the commands; below, data, models, callbacks and the runtime."""

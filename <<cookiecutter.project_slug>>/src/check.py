@@ -3,7 +3,7 @@
 python src/check.py              # every experiment, every choice of every group
 python src/check.py json=true    # the same as JSON: problems by file
 
-Exits with 1 if there is a problem. Reading `???` is none: the command line gives the value.
+Exits with 1 if there is a problem. A `???` is not one: the command line provides the value.
 """
 
 import json
@@ -35,12 +35,12 @@ def problems_of(verb: str, override: str) -> list[str]:
     """Return what is wrong in one configuration."""
     try:
         cfg = compose(verb, *filter(None, [override]))
-        # Of the other verbs, the command line gives some values, and data and model.
+        # The other commands get some values, data and model from their command line.
         quick = invalid_value_messages(cfg) if verb == "train" else ()
         return [*quick, *invalid_target_messages(cfg)]
-    except Exception as error:  # of Hydra, OmegaConf, or a resolver
+    except Exception as error:  # from Hydra, OmegaConf, or a resolver
         if "No match in the defaults list" in str(error):
-            return []  # a part of another model than the default one
+            return []  # a part of a model other than the default
         return [error_text(error, verb, [override])]
 
 

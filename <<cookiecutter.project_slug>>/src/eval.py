@@ -1,7 +1,7 @@
 """Test a checkpoint on the test set of the data that it was trained with.
 
 python src/eval.py ckpt_path=logs/train/runs/ID           # a run folder: its best checkpoint
-python src/eval.py ckpt_path=PATH.ckpt                    # a file, on any machine
+python src/eval.py ckpt_path=PATH.ckpt                    # a file, from any machine
 python src/eval.py ckpt_path=best                         # of the newest run
 python src/eval.py ckpt_path=PATH data.batch_size=64      # overrides apply on top
 """
@@ -28,7 +28,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     Returns:
         The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
     """
-    # Imports torch, which mistakes on the command line need not wait for.
+    # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
     from src.runtime.checkpoint_config import config_from_checkpoint
     from src.runtime.run import open_run
 

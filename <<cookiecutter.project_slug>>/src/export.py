@@ -5,7 +5,8 @@ python src/export.py ckpt_path=PATH format=torch_export   # a .pt2 file, for tor
 python src/export.py ckpt_path=PATH format=mlflow         # a folder, for `mlflow models serve`
 python src/export.py ckpt_path=best format=onnx output=model.onnx
 
-The batch may have any size. If the outputs differ by more than `tolerance`, no file is written.
+The exported model takes batches of any size. If its outputs differ from the original's by more than
+`tolerance`, no file is written.
 """
 
 import shlex
@@ -23,7 +24,7 @@ from src.runtime.overrides import arguments_with_checkpoint_config
 
 def export(cfg: DictConfig) -> Path:
     """Export the model of `cfg.ckpt_path` as `cfg.format`, and return the path written."""
-    # Imports torch, which mistakes on the command line need not wait for.
+    # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
     from src.runtime.inference import export_to_file
 
     return export_to_file(cfg)

@@ -1,4 +1,4 @@
-"""Predict what files hold, with a checkpoint: classes and their probabilities, or numbers.
+"""Predict from files with a checkpoint: classes with their probabilities, or numbers.
 
 python src/predict.py ckpt_path=PATH input=FILE_OR_FOLDER
 python src/predict.py ckpt_path=best input=PATH output=predictions.parquet
@@ -27,7 +27,7 @@ def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
     Returns:
         The file, and the errors of inputs that could not be read, by name.
     """
-    # Imports torch, which mistakes on the command line need not wait for.
+    # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
     from src.runtime.inference import predict_to_file_and_errors
 
     return predict_to_file_and_errors(cfg)

@@ -1,4 +1,4 @@
-"""Compare runs: what differs, with which result.
+"""Compare runs: the overrides in which they differ, and their results.
 
 python src/report.py                                 # the single runs of src/train.py
 python src/report.py sweep=lr                        # the jobs of a sweep
@@ -6,8 +6,8 @@ python src/report.py sweep=lr metric=test/acc mode=max top=5
 python src/report.py csv=runs.csv                    # each run with all that it recorded
 python src/report.py json=true | jq
 
-Runs that differ in their seed or fold only share a row: mean and standard deviation. The curves of
-the runs in the table are drawn into `report.png`, in this command's own folder.
+Runs that differ only in their seed or fold share a row with mean and standard deviation. The curves
+of the runs in the table are drawn in `report.png`, in this command's own run folder.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Send to MLflow what it has not received of the runs below a folder.
+"""Upload to MLflow what it has not received from the runs below a folder.
 
 python src/sync.py                              # all runs
 python src/sync.py logs/train/runs/ID           # a run, a sweep, a task
-python src/sync.py --to http://host:5000        # from now on to this store
+python src/sync.py --to http://host:5000        # to this store, now and from now on
 
 Nothing arrives twice, however often this is called. Exits with 1 if something was not sent.
 """
@@ -41,7 +41,7 @@ def main() -> None:
     pending = [run_dir for run_dir in run_dirs if not is_fully_uploaded(run_dir)]
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)
-    except RunIsActive:  # the process beside a run does it
+    except RunIsActive:  # the background uploader is at work
         print(mlflow_upload.upload_status_after_waiting(path, patience=60))
     else:
         for run_dir in pending:

@@ -1,14 +1,14 @@
 """Train a model, then test its best checkpoint.
 
-python src/train.py                                      # on what this machine has
+python src/train.py                                      # the defaults, on a GPU if there is one
 python src/train.py experiment=mon_experience            # one file = one experiment
 python src/train.py trainer.accelerator=cpu trainer.max_epochs=1
 python src/train.py logger=tensorboard                   # mlflow, csv, wandb, many_loggers, none
-python src/train.py model/optimizer=sgd                  # the parts of a model
+python src/train.py model/optimizer=sgd                  # another part of the model
 python src/train.py callbacks=none
 python src/train.py debug=limit experiment=mon_experience
 python src/train.py -m model.optimizer.lr=0.001,0.01     # a sweep
-python src/train.py -m seed=0,1,2 sweep_name=seeds       # one that continues when it is repeated
+python src/train.py -m seed=0,1,2 sweep_name=seeds       # a named sweep; repeat it to continue
 python src/train.py ckpt_path=last                       # continue the newest unfinished run
 python src/train.py init_from=PATH                       # a new run, from the weights of another
 """
@@ -37,7 +37,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     Returns:
         The metrics by name, as in `trainer.callback_metrics`, and what the run was made of.
     """
-    # Imports torch, which mistakes on the command line need not wait for.
+    # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
     from src.runtime.checkpoints import load_initial_weights
     from src.runtime.describe import best_checkpoint_path
     from src.runtime.run import open_run

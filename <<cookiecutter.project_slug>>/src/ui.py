@@ -1,10 +1,10 @@
-"""Open MLflow's page: of the server that runs were logged to, or served here from the database.
+"""Open MLflow's page: on its server, or served here from the local database.
 
 python src/ui.py                       # all runs
 python src/ui.py logs/train/runs/ID    # one run, in the view for model training
 python src/ui.py --port 5001
 
-One process, until Ctrl-C. In production, use `mlflow server`.
+Serves until Ctrl-C. In production, use `mlflow server`.
 """
 
 import argparse

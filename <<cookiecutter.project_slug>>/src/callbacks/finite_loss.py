@@ -26,7 +26,7 @@ class FiniteLoss(Callback):
     def __init__(self, stop: bool = False) -> None:
         self.stop = stop
         self.has_warned = False
-        self.first_step = 0  # from which on losses are in the sum
+        self.first_step = 0  # of the first loss in the sum
         self.sum_of_losses: Tensor | None = None  # on the device; None: nothing to read
 
     @disable_on_error

@@ -41,7 +41,7 @@ def loader_settings(num_workers: int, chosen: Mapping[str, Any] | None = None) -
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """Sample in an order that follows from seed and epoch alone.
+    """Sample in an order that depends only on the seed and the epoch.
 
     Lightning calls `set_epoch` on a DistributedSampler and never replaces one.
 
@@ -69,13 +69,13 @@ class EpochSampler(DistributedSampler[Any]):
 
 
 class SeededFetch(Dataset[Any]):
-    """Fetch batches in a worker with random numbers that follow from the batch alone.
+    """Fetch batches in a worker with random numbers that depend only on the seed and the batch.
 
-    So a random augmentation is the same after a resume, and with any number of workers.
+    So random augmentation is the same after a resume, and with any number of workers above 0.
 
     Args:
         dataset: what to fetch from; map-style.
-        seed: of the run's order.
+        seed: of the loader.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -156,7 +156,7 @@ class ResumableLoader(DataLoader[Any]):
         return state
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue behind the batches that were drawn; a complete epoch is not repeated."""
+        """Continue after the batches that were drawn; a complete epoch is not repeated."""
         self._skip = state["batches_drawn"] % len(self)
         if isinstance(self.sampler, EpochSampler) and "seed" in state:
             self.sampler.seed = state["seed"]

@@ -1,4 +1,4 @@
-"""A run from its first line to its last: claimed, recorded, summarised."""
+"""One run from start to end: claim its folder, record it in `run.json`, print a summary."""
 
 import logging
 import os

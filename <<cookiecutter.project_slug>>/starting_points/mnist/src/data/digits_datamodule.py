@@ -64,7 +64,7 @@ class DigitsDataModule(ImageDataModule):
         """Load and split the images once; the split does not depend on the seed of the run."""
         if self.data_train is not None:
             return
-        from sklearn.datasets import load_digits  # takes a second, and MNIST does without
+        from sklearn.datasets import load_digits  # takes a second; MNIST does not need it
 
         pixels, labels = load_digits(return_X_y=True)
         greys = torch.from_numpy(pixels) * (255 / 16)

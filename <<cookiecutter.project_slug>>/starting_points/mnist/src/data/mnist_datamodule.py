@@ -21,8 +21,8 @@ from src.data.in_memory import InMemoryImages
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 6  # until a mirror has to answer
-STALL_SECONDS = 15  # without a byte end a download
+ANSWER_SECONDS = 6  # within which a mirror must answer
+STALL_SECONDS = 15  # without data after which a download fails
 
 
 class MNISTDataModule(DigitsDataModule):
@@ -36,7 +36,7 @@ class MNISTDataModule(DigitsDataModule):
         batch_size: images per step, on each device.
         eval_batch_size: images per step of validation and test; None takes `batch_size`.
         val_size: number of training images that are kept for validation.
-        split_seed: seed of their choice, which is not the run's seed: runs can be compared.
+        split_seed: seed of that choice; not the run's seed, so that runs can be compared.
         num_workers: processes that load the data; 0 is fastest for data in memory.
         offline_fallback: `"digits"` trains on scikit-learn's digits where MNIST can be neither
             found nor downloaded; None makes that an error.

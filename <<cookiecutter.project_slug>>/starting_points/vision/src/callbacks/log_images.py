@@ -1,4 +1,4 @@
-"""Draw the first training batch, predictions in validation, and the confusion in the test."""
+"""Draw the first training batch, validation predictions, and the confusion matrix of the test."""
 
 from pathlib import Path
 from typing import Any

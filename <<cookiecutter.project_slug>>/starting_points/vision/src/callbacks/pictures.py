@@ -15,7 +15,7 @@ GREEN = (38, 128, 62)
 RED = (196, 32, 32)
 BLACK, WHITE = 0, 255  # grey values
 
-LETTERS = 12  # of a caption or the name of a class
+LETTERS = 12  # shown of a caption or a class name
 
 # A grid of images, in pixels
 CELL = 88  # side of an image and the gap beside it

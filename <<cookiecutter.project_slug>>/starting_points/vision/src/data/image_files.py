@@ -29,8 +29,8 @@ def find_images(folder: Path) -> list[Path]:
 def read_image(path: Path) -> Tensor:
     """Return the image in a file as RGB, uint8 `(3, H, W)`.
 
-    It is turned as its EXIF orientation says, 16 bits become 8, of an animation the first frame is
-    taken, and what is transparent becomes white.
+    EXIF orientation is applied, 16 bits are reduced to 8, an animation gives its first frame, and
+    transparent pixels become white.
 
     Raises:
         ValueError: if the file cannot be decoded.
