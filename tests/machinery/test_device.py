@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import Compose
+from conftest import Command, Compose
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
@@ -214,3 +215,25 @@ def test_a_run_that_waits_for_data_is_told_once(
     warnings = [r.message for r in caplog.records if "Training waits for data" in r.message]
     assert len(warnings) == 1
     assert "data.num_workers=0" in warnings[0]
+
+
+def test_running_out_of_memory_is_one_line_with_what_to_type(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.models.mnist_module.MNISTLitModule.training_step", run_out_of_memory)
+    small = ("data=digits", "logger=none", "trainer=cpu", "trainer.max_epochs=1")
+    failed = command(*small, "callbacks=default", "data.batch_size=32")
+    assert failed.code == 1
+    (line,) = failed.err.strip().splitlines()[-1:]
+    assert line.startswith("Error: cpu is out of memory (batch size 32). Type data.batch_size=16 ")
+    assert "Traceback" not in failed.err
+    monkeypatch.undo()
+    advised = re.search(r"data\.batch_size=16 (\+\S+),", line)
+    assert advised
+    passed = command(*small, "callbacks=none", "data.batch_size=16", advised[1])
+    assert passed.code == 0, passed.err
+
+
+def run_out_of_memory(self: Any, batch: Any, batch_idx: int) -> Any:
+    """Raise what CUDA raises."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. " * 9)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, TypedDict
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -43,9 +44,11 @@ def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = N
         ConfigError: if a node is none, or builds something else than it should.
         hydra.errors.InstantiationException: if a target cannot be called with its arguments.
     """
-    if not pl.accelerators.CUDAAccelerator.is_available():
+    if not torch.cuda.is_available():
         # Lightning makes torch ask NVML for GPUs, which every optimizer step then tries to load.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+    if precision := cfg.get("float32_matmul_precision"):
+        torch.set_float32_matmul_precision(precision)
     if cfg.get("seed") is not None:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = _built(cfg.get("data"), "data", pl.LightningDataModule)

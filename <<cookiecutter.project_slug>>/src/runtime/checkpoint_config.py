@@ -116,9 +116,8 @@ def checked_node_copy(node: Any, key: str) -> Any:
         if "_target_" in node and not _is_trusted(node["_target_"]):
             allowed = "no module, optimizer, scheduler or datamodule of torch or this project"
             advice = f"If you trust it, add to a file of configs/: _target_: {node['_target_']}"
-            raise ConfigError(
-                f"{key}._target_ of the checkpoint may not be called: it is {allowed}. {advice}"
-            )
+            problem = f"{key}._target_ of the checkpoint may not be called: it is {allowed}"
+            raise ConfigError(f"{problem}. {advice}")
         return {name: checked_node_copy(child, f"{key}.{name}") for name, child in node.items()}
     if isinstance(node, (list, tuple)):
         return [checked_node_copy(child, f"{key}[{index}]") for index, child in enumerate(node)]

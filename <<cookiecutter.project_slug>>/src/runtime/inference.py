@@ -115,9 +115,8 @@ def rows_from_outputs(outputs: Tensor, datamodule: Any) -> list[dict[str, Any]]:
     names = [f"p_{name}" for name in classes]
     rows = []
     for best, probabilities in zip(outputs.argmax(1), outputs.softmax(1), strict=True):
-        row = {"prediction": classes[best]}
-        row.update(zip(names, probabilities.tolist(), strict=True))
-        rows.append(row)
+        by_name = dict(zip(names, probabilities.tolist(), strict=True))
+        rows.append({"prediction": classes[best]} | by_name)
     return rows
 
 
@@ -162,6 +161,7 @@ def example_input_batch(model: LightningModule, datamodule: Any) -> Any:
         datamodule.setup("validate")
         loaders = datamodule.val_dataloader()
         batch = next(iter(loaders[0] if isinstance(loaders, list) else loaders))
+        batch = datamodule.on_after_batch_transfer(batch, 0)
     inputs = batch[0] if isinstance(batch, list | tuple) else batch
     if not isinstance(inputs, Tensor | dict):
         raise ConfigError("The model needs an example_input_array: a tensor or a dict of tensors")

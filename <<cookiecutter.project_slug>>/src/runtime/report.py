@@ -53,9 +53,7 @@ def metric_and_mode(runs: list[RunResult], metric: str | None, mode: str | None)
     metric = metric or last["monitor"] or max(metric_names(runs), default="metric")
     if metric == last["monitor"]:
         mode = mode or last["mode"]
-    if mode is None:
-        mode = "min" if "loss" in metric else "max"
-    return metric, mode
+    return metric, mode or ("min" if "loss" in metric else "max")
 
 
 def metric_names(runs: list[RunResult]) -> list[str]:
@@ -105,9 +103,8 @@ def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -
     rows.columns[1].overflow = "fold"
     for group, difference in zip(shown, unshared_override_texts(firsts), strict=True):
         values = metric_values(group, metric)
-        name, text = group[0].folder.name, ""
-        if len(group) > 1:
-            name = f"{len(group)} runs"
+        name = group[0].folder.name if len(group) == 1 else f"{len(group)} runs"
+        text = ""
         if values:
             text = f"{statistics.fmean(values):.5g}"
         if len(values) > 1:
@@ -146,10 +143,8 @@ def plot_curves(path: Path, runs: list[RunResult], metric: str) -> None:
     figure = Figure()
     axes = figure.subplots()
     for run in runs:
-        points = {}
-        for row, _ in read_rows_with_offsets(run.folder / METRICS):
-            if metric in row.get("metrics", {}):
-                points[row["step"]] = row["metrics"][metric]
+        rows = [row for row, _ in read_rows_with_offsets(run.folder / METRICS) if row]
+        points = {row["step"]: row["metrics"][metric] for row in rows if metric in row["metrics"]}
         axes.plot(list(points), list(points.values()), marker=".", label=run.folder.name)
     axes.set(xlabel="step", ylabel=metric)
     axes.legend()
