@@ -27,8 +27,7 @@ def test_metrics_of_an_epoch_are_those_of_all_its_images(composed: Compose) -> N
     assert metrics["val/acc"].item() == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize("net", ["cnn", "resnet18"])
-def test_each_net_maps_images_to_logits(composed: Compose, net: str) -> None:
-    datamodule = ImageFolderDataModule("digits")
-    cfg = config_filled_from_datamodule(composed(f"model/net={net}"), datamodule)
+@pytest.mark.parametrize("choice", ["model/net=cnn", "model/net=resnet18"])
+def test_each_net_maps_images_to_logits(composed: Compose, choice: str) -> None:
+    cfg = config_filled_from_datamodule(composed(choice), ImageFolderDataModule("digits"))
     assert instantiate(cfg.model.net)(torch.randn(2, 3, 16, 16)).shape == (2, 10)
