@@ -72,8 +72,9 @@ class PlainCheckpointIO(TorchCheckpointIO):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 torch.save(plain, file)
-        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-            log.error("%s was not written (%s); the checkpoint before it is whole", path, error)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into the second
+            cause = error.__context__ or error
+            log.error("%s was not written (%s); the checkpoint before it is whole", path, cause)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

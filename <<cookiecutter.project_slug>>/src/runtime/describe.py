@@ -219,7 +219,7 @@ def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any
         lines["test"] = ", ".join(tested)
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
-    for callback in trainer.callbacks:
+    for callback in getattr(trainer, "callbacks", ()):
         lines |= getattr(callback, "final_summary", {})
     lines["folder"] = run_dir
     if checkpoints_newest_first(run_dir):

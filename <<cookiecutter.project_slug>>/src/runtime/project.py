@@ -37,6 +37,13 @@ REGISTER = "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
 register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
+class LogFile(logging.FileHandler):
+    """Handler of the log file in a run folder, which ignores a disk that is full or away."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing: the line is on the terminal as well."""
+
+
 class ConfigError(ValueError):
     """Error in the user's configuration or command line, shown without a traceback."""
 
@@ -86,8 +93,7 @@ def is_sweep_job() -> bool:
 
 def override_list(overrides: Any) -> list[str]:
     """Return Hydra's task overrides as a plain list, without resolving interpolations."""
-    content: Any = OmegaConf.to_container(overrides)
-    return list(content)
+    return [str(override) for override in OmegaConf.to_container(overrides) or ()]
 
 
 def did_you_mean(name: str, choices: Iterable[str], form: str = "{}") -> str:

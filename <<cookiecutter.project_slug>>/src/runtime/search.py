@@ -69,9 +69,8 @@ class OptunaSearch(Sweeper):
             install = 'uv pip install -e ".[optuna]"'
             raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: {install}") from error
         left = f"{self.count_remaining_trials()} of {self.n_trials} trials left"
-        print(f"Search {self.study_name}: {left}", flush=True)
-        if len(self.metrics) > 1:
-            print("Trials are not pruned: there are several metrics", flush=True)
+        note = ". Trials are not pruned: several metrics" if len(self.metrics) > 1 else ""
+        print(f"Search {self.study_name}: {left}{note}", flush=True)
         failures = 0
         while claimed := self.next_trial_and_claim():
             state = self.run_trial(*claimed).state
