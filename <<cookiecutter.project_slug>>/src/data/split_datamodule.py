@@ -8,6 +8,8 @@ from torch.utils.data import Dataset
 
 from src.data.loading import ResumableLoader, loader_settings
 
+MANY_BATCHES = 20  # of an epoch, from which on it does without its last, shorter batch
+
 
 class SplitDataModule(LightningDataModule):
     """Loaders over three datasets, which a subclass assigns in `setup`.
@@ -43,9 +45,11 @@ class SplitDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the training batches, in a new order each epoch."""
-        # BatchNorm cannot train on a single sample: leave out a last batch of that size.
-        single = len(self.data_train) % self.batch_size == 1 < len(self.data_train)
-        settings = {"drop_last": single} | self.settings
+        full_batches, rest = divmod(len(self.data_train), self.batch_size)
+        # A shorter batch makes `torch.compile` compile again, and BatchNorm cannot train on a
+        # single sample.
+        drop_last = full_batches >= MANY_BATCHES or (full_batches > 0 and rest == 1)
+        settings = {"drop_last": drop_last} | self.settings
         return ResumableLoader(self.data_train, self.batch_size, shuffle=True, **settings)
 
     def val_dataloader(self) -> ResumableLoader:
