@@ -20,7 +20,7 @@ class FiniteLoss(Callback):
     epoch and before a checkpoint.
 
     Args:
-        stop: end the run with a ValueError, before a checkpoint is written; else warn.
+        stop: end the run with a FloatingPointError, before a checkpoint is written; else warn.
     """
 
     def __init__(self, stop: bool = False) -> None:
@@ -60,7 +60,7 @@ class FiniteLoss(Callback):
         """Report the losses since the last call.
 
         Raises:
-            ValueError: if one was not finite and `stop` is set.
+            FloatingPointError: if one was not finite and `stop` is set.
         """
         if self.sum_of_losses is None:
             return
@@ -73,7 +73,7 @@ class FiniteLoss(Callback):
             "Try a lower model.optimizer.lr or trainer.gradient_clip_val=1"
         )
         if failed and self.stop:
-            raise ValueError(message)
+            raise FloatingPointError(message)
         if failed and not self.has_warned:
             self.has_warned = True
             log.warning("%s (callbacks.finite_loss.stop=true ends such a run)", message)

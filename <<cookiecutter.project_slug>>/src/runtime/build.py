@@ -61,9 +61,7 @@ def build(cfg: DictConfig, callbacks: list[pl.Callback], claim: Claim | None = N
     return Objects(cfg=cfg, datamodule=datamodule, model=model, trainer=trainer)
 
 
-def config_filled_from_datamodule(
-    cfg: DictConfig, datamodule: pl.LightningDataModule | None
-) -> DictConfig:
+def config_filled_from_datamodule(cfg: DictConfig, datamodule: Any) -> DictConfig:
     """Return a copy of the configuration, with `???` in the model set from the datamodule.
 
     `num_classes: ???` anywhere in the node `model` becomes `datamodule.num_classes`.

@@ -47,10 +47,9 @@ class PlainCheckpointIO(TorchCheckpointIO):
         self.config = config
         self.claim = claim
         self._reported: list[str] = []
+        self._has_failed = False  # the last attempt to write
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint, and log an error if the disk does not allow it.
 
         Raises:
@@ -72,15 +71,27 @@ class PlainCheckpointIO(TorchCheckpointIO):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
                 torch.save(plain, file)
+            self._has_failed = False
         except (OSError, RuntimeError) as error:  # torch turns a full disk into the second
+            self._has_failed = True
             cause = error.__context__ or error
             log.error("%s was not written (%s); the checkpoint before it is whole", path, cause)
 
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        """Load a checkpoint with `weights_only=True`, whatever the argument."""
-        return read_checkpoint(path, map_location)
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint, unless the one that replaces it could not be written."""
+        if not self._has_failed:
+            super().remove_checkpoint(path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", *_: Any, **__: Any) -> Any:
+        """Load a checkpoint with `weights_only=True`, whatever Lightning asks for.
+
+        Raises:
+            ConfigError: if it is not one from which Lightning can continue.
+        """
+        content = read_checkpoint(path, map_location)
+        if "pytorch-lightning_version" not in content:
+            raise ConfigError(f"{path} holds no training state. For its weights: init_from=PATH")
+        return content
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the claim, whose heartbeat thread stays with the main process."""
@@ -155,8 +166,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             return load_file(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # whatever a damaged file raises
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"{path} is damaged or holds more than plain data: {reason}") from error
+        kind = type(error).__name__  # its text advises to let the file run code
+        raise ConfigError(f"{path} is damaged or holds more than plain data ({kind})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
     return content

@@ -38,7 +38,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError, TypeError, RuntimeError, IndexError)
 
 Function = Callable[[DictConfig], Any]
 Prepare = Callable[[list[str]], list[str]]
@@ -157,7 +157,7 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
         error: what was raised.
         has_started: whether code has run whose errors need a traceback.
     """
-    libraries = ("MisconfigurationException", "OutOfMemoryError")  # of Lightning and torch
+    libraries = ("MisconfigurationException", "OutOfMemoryError", "FloatingPointError")
     is_known = type(error).__name__ in libraries or "conditioned on metric" in str(error)
     if isinstance(error, ConfigError) or is_known:  # the second: early stopping without its metric
         return True

@@ -214,7 +214,7 @@ def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any
     if "best_value" in record:
         value, epoch = record["best_value"], record["best_epoch"]
         lines["best"] = f"{record['monitor']} {value:.4g} in epoch {epoch}"
-    tested = [f"{n} {v:.4g}" for n, v in record["metrics"].items() if n.startswith("test")]
+    tested = [f"{n} {v:.4g}" for n, v in record.get("metrics", {}).items() if n.startswith("test")]
     if tested:
         lines["test"] = ", ".join(tested)
     if "substitute" in record:

@@ -145,8 +145,9 @@ def export_to_file(cfg: DictConfig) -> Path:
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             draft = Path(folder, output.name)
             outputs = export_and_run(cfg.format, model, inputs, export_metadata(datamodule), draft)
-            differences = torch.as_tensor(outputs) - model(inputs)
-            difference = differences.abs().max()
+            expected = model(inputs)
+            largest = (torch.as_tensor(outputs) - expected).abs().max()
+            difference = largest / (1 + expected.abs().max())
             if not difference <= cfg.tolerance:  # NaN is a difference
                 raise ConfigError(f"It differs from the original: {difference:.2g} > tolerance")
             draft.replace(output)

@@ -63,9 +63,7 @@ class LastCheckpoint(Checkpoint):
         elif trainer.current_epoch > 0:
             self._save(trainer, between_epochs=True)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any, **__: Any) -> None:
         """Finish resuming within an epoch."""
         if self._loaded:
             self._end_resume(pl_module)
@@ -84,9 +82,7 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer, between_epochs=True)
         signals.state.is_deferred = False
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save a checkpoint if the exception came at the end of the first epoch.
 
         Let further signals end the process at once.
@@ -114,9 +110,7 @@ class LastCheckpoint(Checkpoint):
 
     # What to write, and how to continue
 
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Add random states and metric states to the checkpoint."""
         checkpoint[EXACT_KEY] = {
             "between_epochs": self._is_between_epochs,
@@ -129,9 +123,7 @@ class LastCheckpoint(Checkpoint):
                 if "batches_drawn" in state:
                     state["batches_drawn"] = 0
 
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Store the added states until training restores them."""
         if trainer.state.fn == "fit" and EXACT_KEY in checkpoint:
             self._loaded = checkpoint[EXACT_KEY] | {"loaders": _loader_states(checkpoint)}

@@ -132,7 +132,7 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     if global_rank() == 0:  # the other processes of this run find it active
         raise_if_active(run_dir)
     typed = {_key(argument) for argument in argv}
-    recorded = [override for override in record["overrides"] if _key(override) not in typed]
+    recorded = [override for override in record.get("overrides", []) if _key(override) not in typed]
     folder = project.quote_value(run_dir)
     return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
 
@@ -199,9 +199,10 @@ def _newest_unfinished(argv: Sequence[str]) -> Path:
     # Rank 0 may have begun to continue the run before this process looks for it.
     unfinished = ("failed", "killed", *(["running"] if global_rank() else []))
     for run_dir, record in run_folder.run_dirs_and_records_newest_first(cfg.paths.log_dir):
-        if record["status"] in unfinished and record["task"] == cfg.task_name:
+        is_wanted = record["status"] in unfinished and record["task"] == cfg.task_name
+        if is_wanted and run_folder.checkpoints_newest_first(run_dir):
             return run_dir
-    problem = f"{cfg.paths.log_dir} has no unfinished run of the task {cfg.task_name}"
+    problem = f"{cfg.paths.log_dir} has no unfinished run of {cfg.task_name} with a checkpoint"
     raise ConfigError(f"ckpt_path=last: {problem}. Give a run folder: ckpt_path=FOLDER")
 
 

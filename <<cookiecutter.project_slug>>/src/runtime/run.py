@@ -166,8 +166,8 @@ def _end(run: Run, status: str, error: str | None) -> None:
     changes: dict[str, Any] = {"status": status, "ended": run_folder.iso_now(), "error": error}
     if objects := run.objects:
         trainer = objects["trainer"]
-        metrics = trainer.callback_metrics | run.metrics
-        changes["metrics"] = {name: float(value) for name, value in metrics.items()}
+        if metrics := trainer.callback_metrics | run.metrics:  # else those of before a resume stay
+            changes["metrics"] = {name: float(value) for name, value in metrics.items()}
         changes |= describe.best_checkpoint_record(trainer, run.dir)
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute

@@ -119,6 +119,8 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Claim the sweep's folder, or exit if another process runs the sweep."""
+        if not config.get("sweep_name", "x"):
+            raise SystemExit("Error: sweep_name is empty. Type sweep_name=NAME")
         if "study_name" not in config.hydra.sweeper:
             try:
                 claims[config.hydra.sweep.dir] = Claim.acquire(config.hydra.sweep.dir, CLAIM)
