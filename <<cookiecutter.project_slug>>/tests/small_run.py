@@ -11,5 +11,4 @@ OVERRIDES = (
     "+trainer.limit_train_batches=4",
     "+trainer.limit_val_batches=2",
     "+trainer.limit_test_batches=2",
-    "data.num_workers=0",
 )

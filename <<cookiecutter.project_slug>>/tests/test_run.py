@@ -28,8 +28,8 @@ class StopRun(Callback):
 
 def test_a_run_trains_tests_and_is_evaluated_again(composed: Compose, tmp_path: Path) -> None:
     metrics, _ = train(composed(*RUN))
-    tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    assert "test/loss" in tested
+    tested = {name: value for name, value in metrics.items() if name.startswith("test")}
+    assert tested
     assert all(torch.isfinite(value) for value in metrics.values())
     (best,) = (tmp_path / "run/checkpoints").glob("epoch_*.ckpt")
     limit = "+trainer.limit_test_batches=2"
