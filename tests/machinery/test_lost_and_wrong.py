@@ -78,8 +78,8 @@ def test_an_error_of_torch_names_the_disks(
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("model.optimizer.lr=abc", "not supported between instances of"),
-        ("model.optimizer.lr=null", "not supported between instances of"),
+        ("model.optimizer.lr=abc", "model.optimizer has a value of a wrong type"),
+        ("model.optimizer.lr=null", "model.optimizer has a value of a wrong type"),
         ("-m seed=0,1 sweep_name=", "sweep_name is empty. Type sweep_name=NAME"),
         ("ckpt_path={folder}/other.ckpt", "For its weights: init_from=PATH"),
         ("ckpt_path={folder}/pickled.ckpt", "is damaged or holds more than plain data"),

@@ -90,7 +90,8 @@ class PlainCheckpointIO(TorchCheckpointIO):
             ConfigError: if it is not one from which Lightning can continue.
         """
         content = read_checkpoint(path, map_location)
-        if "pytorch-lightning_version" not in content:
+        # Lightning's own `.temp.ckpt` hands back bare weights from spawned processes.
+        if "pytorch-lightning_version" not in content and Path(path).name != ".temp.ckpt":
             raise ConfigError(f"{path} holds no training state. For its weights: init_from=PATH")
         return content
 

@@ -38,7 +38,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-MISTAKES = (HydraException, OmegaConfBaseException, ValueError, TypeError, RuntimeError, IndexError)
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
 Function = Callable[[DictConfig], Any]
 Prepare = Callable[[list[str]], list[str]]

@@ -26,7 +26,7 @@ NOT_COMPARED = (
     *("task_name", "tags", "train", "test", "ckpt_path", "init_from", "sweep_name", "paths"),
     *("optimized_metric", "monitor", "mode", "metrics", "callbacks", "logger", "hydra"),
     *("data_dir", "num_workers", "pin_memory", "persistent_workers", "prefetch_factor"),
-    *("default_root_dir", "accelerator", "devices", "min_epochs", "max_epochs"),
+    *("default_root_dir", "accelerator", "devices", "min_epochs"),
 )
 
 
