@@ -114,3 +114,22 @@ def test_a_run_whose_record_was_deleted_is_no_run(command: Command, tmp_path: Pa
     (folder / "run.json").write_text('{"status": "killed", "task": "train"}')
     answer = command(f"ckpt_path={folder}", *QUICK, *FEW, "trainer.max_epochs=2")
     assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "expected"),
+    [
+        ("report", "top=abc", "Type top=5"),
+        ("report", "top=-1", "Type top=5"),
+        ("check", "foo", "foo is no argument of check.py"),
+    ],
+)
+def test_other_commands_refuse_what_they_do_not_know(
+    command: Command, verb: str, typed: str, expected: str
+) -> None:
+    if verb == "report":
+        assert command(*QUICK, *FEW, "trainer.max_epochs=1").code == 0
+    answer = command(typed, verb=verb)
+    assert answer.code == 1
+    assert expected in answer.err
+    assert "Traceback" not in answer.err
