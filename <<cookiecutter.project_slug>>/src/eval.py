@@ -37,7 +37,7 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         objects = run.build_objects()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path, verbose=False)
-        run.record_metrics()
+        run.record_results(trainer)
     return run.metrics, objects
 
 

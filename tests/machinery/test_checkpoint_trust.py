@@ -175,12 +175,12 @@ class Evil:
     "content",
     [
         {"state_dict": Evil()},
-        {"state_dict": {}, "config": Evil()},
-        {"state_dict": {}, "config": {"model": {"_target_": "os.system", "command": "ls"}}},
-        {"state_dict": {}, "config": {"model": "text"}},
-        {"state_dict": {}, "config": ["model"]},
+        {"state_dict": {}, "run_config": Evil()},
+        {"state_dict": {}, "run_config": {"model": {"_target_": "os.system", "command": "ls"}}},
+        {"state_dict": {}, "run_config": {"model": "text"}},
+        {"state_dict": {}, "run_config": ["model"]},
         {"state_dict": {}},
-        {"state_dict": {}, "config": {"model": {"_target_": "torch.nn.Linear"}}},
+        {"state_dict": {}, "run_config": {"model": {"_target_": "torch.nn.Linear"}}},
         [1, 2],
         b"",
     ],
@@ -210,6 +210,6 @@ def test_an_installed_library_that_an_own_file_names_is_trusted(
 ) -> None:
     target = next(name for name in targets_in_config_files() if name.startswith("src.models"))
     checked_node_copy({"_target_": target}, "model")
-    torch.save({"config": {"model": {"_target_": "torch.nn.Identity"}}}, tmp_path / "x.ckpt")
+    torch.save({"run_config": {"model": {"_target_": "torch.nn.Identity"}}}, tmp_path / "x.ckpt")
     config = trusted_config_from_checkpoint(tmp_path / "x.ckpt")
     assert isinstance(instantiate(OmegaConf.create(config)["model"]), torch.nn.Identity)

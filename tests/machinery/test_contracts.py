@@ -132,7 +132,7 @@ def test_the_environment_is_not_stored(
     cfg = compose_train("callbacks=default", "tags=['${oc.env:A_SECRET}']")
     train(cfg)
     (folder,) = tmp_path.glob("logs/train/runs/*")
-    stored = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["config"]
+    stored = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["run_config"]
     assert stored["tags"] == ["${oc.env:A_SECRET}"]
     written = [path for path in folder.rglob("*") if path.is_file()]
     assert not [path for path in written if b"hush-hush" in path.read_bytes()]

@@ -81,7 +81,7 @@ def test_each_job_of_a_sweep_trains_in_processes_of_its_own(tmp_path: Path) -> N
     assert [folder.name for folder in folders] == ["0", "1"]
     for folder, rate in zip(folders, (0.001, 0.002), strict=True):
         last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        assert last["config"]["model"]["optimizer"]["lr"] == rate
+        assert last["run_config"]["model"]["optimizer"]["lr"] == rate
         assert last["global_step"] == 4
     assert not (tmp_path / "train" / "runs").exists()
 

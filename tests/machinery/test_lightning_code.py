@@ -37,7 +37,7 @@ def test_trains_resumes_and_evaluates(name: str, tmp_path: Path) -> None:
     trainer = objects["trainer"]
     assert trainer.current_epoch == 2
     assert trainer.global_step == 2 * (Watch.first_step or 0) > 0
-    assert all("config" in checkpoint for checkpoint in checkpoints(folder))
+    assert all("run_config" in checkpoint for checkpoint in checkpoints(folder))
     expected = {key: value.item() for key, value in metrics.items() if key.startswith("test")}
     assert bool(expected) == CASES[name].has_test
     if expected:

@@ -260,7 +260,7 @@ def test_resolvers_of_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     cfg = composed("ordinary", tmp_path, ONE_EPOCH, "+model.lr=${tenth:5}")
     train(cfg)
     folder = run_folder(tmp_path)
-    assert checkpoints(folder)[0]["config"]["model"]["lr"] == 0.5
+    assert checkpoints(folder)[0]["run_config"]["model"]["lr"] == 0.5
     _, objects = evaluate(evaluation(folder, tmp_path))
     assert objects["model"].lr == 0.5
 

@@ -130,7 +130,7 @@ def checked_node_copy(node: Any, key: str) -> Any:
 @cache
 def targets_in_config_files() -> frozenset[str]:
     """Return every `_target_` that the YAML files in `configs/` contain."""
-    pattern = re.compile(r"^\s*(?:-\s+)?_target_:\s*([\w.]+)", re.MULTILINE)
+    pattern = re.compile(r"""(?:^|[{,]|-\s)\s*["']?_target_["']?:\s*["']?([\w.]+)""", re.MULTILINE)
     texts = [file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml")]
     return frozenset(pattern.findall("\n".join(texts)))
 

@@ -1,10 +1,11 @@
 """Checkpoint files: plain data with the run's configuration, written whole or not at all."""
 
+import copy
 import datetime
 import enum
 import logging
 import re
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,13 +22,13 @@ from src.runtime.run_folder import Claim, find_checkpoint
 
 log = logging.getLogger(__name__)
 
-CONFIG_KEY = "config"
+CONFIG_KEY = "run_config"
 LEFT_OUT = object()
 COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 # What wrappers put before the names of a net's weights; torch.compile inserts its own anywhere.
 WRAPPERS = re.compile(r"^(?:(?:model|net|module|_orig_mod)\.)+|\b_orig_mod\.")
 PLAIN = {
-    *(str, bytes, bool, int, float, complex, type(None)),
+    *(str, bytes, bytearray, bool, int, float, complex, type(None)),
     *(torch.dtype, torch.device, torch.Size, Tensor, nn.Parameter),
 }
 
@@ -111,16 +112,20 @@ def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
     if isinstance(value, Container):
         value = OmegaConf.to_container(value, resolve=not OmegaConf.missing_keys(value))
     if isinstance(value, Mapping):
-        kept = {}
+        # A copy of the same kind keeps what hangs on a state_dict: the versions of its layers.
+        kept: Any = copy.copy(value) if type(value) in (OrderedDict, Counter) else {}
+        kept.clear()
         for name, item in value.items():
             plain = to_plain_data(item, changes, f"{key}.{name}".lstrip("."))
             if plain is not LEFT_OUT:
-                kept[name if type(name) in PLAIN else str(name)] = plain
+                plain_name = to_plain_data(name, changes, f"{key}, its key {name}")
+                kept[str(name) if plain_name is LEFT_OUT else plain_name] = plain
         return kept
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         items = [to_plain_data(item, changes, f"{key}[{i}]") for i, item in enumerate(value)]
         items = [None if item is LEFT_OUT else item for item in items]
-        return tuple(items) if isinstance(value, tuple) else items
+        kind: Any = next((kind for kind in (tuple, set) if isinstance(value, kind)), list)
+        return kind(items)
     for kind, simplified in CONVERSIONS.items():
         if isinstance(value, kind):
             plain = simplified(value)

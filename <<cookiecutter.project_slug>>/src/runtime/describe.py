@@ -6,7 +6,6 @@ Epochs count from 0, as Lightning's bar, its logged `epoch` and the names of che
 
 import logging
 import os
-import platform
 import re
 import shlex
 import subprocess
@@ -171,7 +170,7 @@ def versions_command_and_commit() -> dict[str, Any] | None:
     except (OSError, subprocess.TimeoutExpired):  # git is not installed, or the disk is slow
         git = None
     return {
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
         **{package: version(package) for package in ("torch", "lightning", "hydra-core")},
         "command": shlex.join(["python", *sys.argv]),
         "git_commit": (git and git.stdout.strip()) or None,  # with -dirty behind it after changes

@@ -19,10 +19,9 @@ from src.runtime.run_folder import read_run
 
 def is_started_by_launcher() -> bool:
     """Return whether torchrun or srun started this process as one of several."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return True
     several = int(os.environ.get("SLURM_NTASKS", 1)) > 1
-    return several and "SLURM_STEP_ID" in os.environ  # which a batch script itself has not
+    is_srun = several and "SLURM_STEP_ID" in os.environ  # which a batch script itself has not
+    return is_srun or "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def global_rank() -> int:

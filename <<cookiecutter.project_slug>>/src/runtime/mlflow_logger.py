@@ -5,7 +5,6 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,11 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
         return self.client
 
     @property
+    def experiment_id(self) -> str | None:
+        """Return MLflow's id of the experiment, or None before the first upload."""
+        return read_json(self.run_dir / STATE).get("experiment_id")
+
+    @property
     def run_id(self) -> str | None:
         """Return MLflow's run id, or None before the first upload."""
         return read_json(self.run_dir / STATE).get("run_id")
@@ -93,7 +97,7 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Write the hyperparameters that help to compare runs to the run folder, for upload."""
         self.params |= params_to_compare(params if isinstance(params, Mapping) else vars(params))
-        self.append_row(params=dict(islice(self.params.items(), MOST_PARAMS)))
+        self.append_row(params=dict([*self.params.items()][:MOST_PARAMS]))
 
     def finalize(self, status: str = "success") -> None:
         """Do nothing: the uploader ends the MLflow run with the status from `run.json`."""

@@ -37,13 +37,6 @@ REGISTER = "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
 register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
-class LogFile(logging.FileHandler):
-    """Handler of the log file in a run folder, which ignores a disk that is full or away."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Do nothing: the line is on the terminal as well."""
-
-
 class ConfigError(ValueError):
     """Error in the user's configuration or command line, shown without a traceback."""
 

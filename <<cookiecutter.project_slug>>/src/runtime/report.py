@@ -97,8 +97,7 @@ def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -
     groups = groups_best_first(runs, metric, mode)
     shown = groups[:top]
     firsts = [group[0] for group in shown]
-    columns = ("run", "what differs", metric, "status")
-    rows = table.Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = table.Table("run", "what differs", metric, "status", box=box.SIMPLE_HEAD, pad_edge=False)
     rows.columns[0].no_wrap = True
     rows.columns[1].overflow = "fold"
     for group, difference in zip(shown, unshared_override_texts(firsts), strict=True):

@@ -40,6 +40,7 @@ class Run:
         self.claim: Claim | None = None
         self.objects: Objects | None = None
         self.metrics: dict[str, Any] = {}
+        self.best: dict[str, Any] = {}  # for the test, Lightning makes new callbacks of the module
 
     def build_objects(self) -> Objects:
         """Build the objects of the run, and save and log its configuration."""
@@ -65,10 +66,10 @@ class Run:
             log.info("Nothing is tested: that needs a test_step and a test_dataloader")
         return found
 
-    def record_metrics(self) -> None:
-        """Add the trainer's current metrics to `self.metrics`."""
-        if self.objects:
-            self.metrics |= self.objects["trainer"].callback_metrics
+    def record_results(self, trainer: Any) -> None:
+        """Record the trainer's current metrics and its best checkpoint."""
+        self.metrics |= trainer.callback_metrics
+        self.best = describe.best_checkpoint_record(trainer, self.dir) or self.best
 
 
 @contextmanager
@@ -103,6 +104,7 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
 
 def _quiet_libraries() -> None:
     """Print Lightning's messages from warnings on, and no warnings that concern nobody."""
+    logging.raiseExceptions = False  # a full disk: no traceback for each line of the log file
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resume
@@ -145,7 +147,6 @@ def _claim(run: Run) -> Claim:
     content = {
         "started": run_folder.iso_now(),
         "metrics": {},
-        "best_checkpoint": None,
         **former,
         "status": "running",
         "task": run.cfg.task_name,
@@ -168,7 +169,7 @@ def _end(run: Run, status: str, error: str | None) -> None:
         trainer = objects["trainer"]
         if metrics := trainer.callback_metrics | run.metrics:  # else those of before a resume stay
             changes["metrics"] = {name: float(value) for name, value in metrics.items()}
-        changes |= describe.best_checkpoint_record(trainer, run.dir)
+        changes |= describe.best_checkpoint_record(trainer, run.dir) or run.best
         if substitute := getattr(objects["datamodule"], "substitute", None):
             changes["substitute"] = substitute
         for logger in trainer.loggers:

@@ -67,8 +67,7 @@ def _leave_to_parent() -> None:
     # Ctrl-C reaches the workers of a data loader as well: if they died of it, so would the run,
     # before its checkpoint is written.
     for number in state.handled:
-        is_sigterm = number == signal.SIGTERM
-        signal.signal(number, signal.SIG_DFL if is_sigterm else signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
