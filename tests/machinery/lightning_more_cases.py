@@ -12,6 +12,12 @@ STEP_LR = {
     "_partial_": True,
     "step_size": 1,
 }
+CONFIG = {
+    "_target_": "lightning_kept.Config",
+    "betas": [0.9, 0.99],
+    "widths": {"_target_": "lightning_kept.Widths", "hidden": [4]},
+    "dtype": {"_target_": "hydra.utils.get_object", "path": "torch.float32"},
+}
 OWN_TRAINER = ("trainer._target_=lightning_customs.OwnTrainer", "+trainer.label=one")
 
 MORE_CASES: dict[str, Case] = {
@@ -88,4 +94,11 @@ MORE_CASES: dict[str, Case] = {
             "activation": {"_target_": "hydra.utils.get_class", "path": "torch.nn.GELU"},
         },
     ),
+    # what a checkpoint keeps
+    "versions of layers": case("lightning_kept.Versioned"),
+    "packed weights": case("lightning_kept.QuantizedTeacher"),
+    "tuples as keys": case("lightning_kept.Table"),
+    "containers": case("lightning_kept.Containers"),
+    "a config of its own": case("lightning_kept.OfConfig", model_keys={"config": CONFIG}),
+    "the best of its own": case("lightning_kept.OwnBest"),
 }
