@@ -1,7 +1,6 @@
 """The pairs of a module and a datamodule that are tried, and what their YAML files hold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +9,14 @@ import torch
 import yaml
 from hydra.core.config_store import ConfigStore
 from lightning.pytorch import Callback
+from lightning_case import ADAM, MONITOR, NET, PARTIAL_ADAM, SAMPLES, Case, case
+from lightning_more_cases import MORE_CASES
 from omegaconf import DictConfig, open_dict
 
 from src.runtime.check import invalid_target_messages, invalid_value_messages
 from src.runtime.checkpoint_config import targets_in_config_files
 from src.runtime.overrides import choices_by_group, compose
 from src.runtime.project import CONFIGS, quote_value
-
-
-@dataclass
-class Case:
-    """One pair: its two nodes, and what is typed beside their names."""
-
-    model: dict[str, Any]
-    data: dict[str, Any] | None
-    overrides: list[str] = field(default_factory=list)
-    has_test: bool = True
-
-
-def case(
-    model: str, data: str | None = "PlainData", *overrides: str, has_test: bool = True, **nodes: Any
-) -> Case:
-    """Return the case of a class of `lightning_code` and one of `lightning_data`.
-
-    Args:
-        model: its name.
-        data: its name; None: the module has its own loaders.
-        overrides: beside the two files.
-        has_test: whether it can be tested.
-        nodes: `model` and `data`: further keys of their nodes.
-    """
-    return Case(
-        {"_target_": f"lightning_code.{model}"} | nodes.get("model_keys", {}),
-        data and {"_target_": f"lightning_data.{data}"} | nodes.get("data_keys", {}),
-        list(overrides),
-        has_test,
-    )
-
-
-NET = {"_target_": "torch.nn.LazyLinear", "out_features": 3}
-ADAM = {"_target_": "torch.optim.Adam", "lr": 0.1}
-PARTIAL_ADAM = ADAM | {"_partial_": True}
-SAMPLES = {"_target_": "lightning_data.Samples", "size": 24}
-MONITOR = ("monitor=val_loss", "mode=min")
 
 CASES: dict[str, Case] = {
     # what is there, and what is not
@@ -178,7 +142,7 @@ CASES: dict[str, Case] = {
     "extra state": case("ExtraState"),
     "state of a callback": case("WithStatefulCallback"),
     "a project's own base class": case("OwnBase"),
-}
+} | MORE_CASES
 
 
 class Stop(Exception):

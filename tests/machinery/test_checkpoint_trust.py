@@ -213,3 +213,23 @@ def test_an_installed_library_that_an_own_file_names_is_trusted(
     torch.save({"run_config": {"model": {"_target_": "torch.nn.Identity"}}}, tmp_path / "x.ckpt")
     config = trusted_config_from_checkpoint(tmp_path / "x.ckpt")
     assert isinstance(instantiate(OmegaConf.create(config)["model"]), torch.nn.Identity)
+
+
+FLOW_STYLE = """
+model: {_target_: a.Model, "net": {"_target_": "a.Net", size: 1}}
+callbacks:
+  - {size: 1, _target_: 'a.First'}
+  - _target_: a.Second
+"""
+
+
+def test_targets_of_every_style_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text(FLOW_STYLE)
+    monkeypatch.setattr("src.runtime.checkpoint_config.CONFIGS", tmp_path)
+    targets_in_config_files.cache_clear()
+    try:
+        assert targets_in_config_files() == {"a.Model", "a.Net", "a.First", "a.Second"}
+    finally:
+        targets_in_config_files.cache_clear()

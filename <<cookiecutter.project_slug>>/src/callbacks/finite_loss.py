@@ -34,6 +34,8 @@ class FiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
         """Add a loss to the sum without waiting for the device."""
+        if loss.ndim:  # a loss per sample, of batches that may differ in size
+            loss = loss.sum()
         if self.sum_of_losses is None:
             self.first_step = trainer.global_step
             self.sum_of_losses = loss.detach().float()

@@ -1,14 +1,18 @@
 """Draw the first training batch, validation predictions, and the confusion matrix of the test."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from src.callbacks import pictures
 from src.callbacks.failsafe import disable_on_error
+
+log = logging.getLogger(__name__)
 
 
 class PictureCallback(Callback):
@@ -22,6 +26,69 @@ class PictureCallback(Callback):
     def __init__(self, output_dir: str, num_images: int = 32) -> None:
         self.output_dir = Path(output_dir)
         self.num_images = num_images
+        self.reason = ""  # why there is nothing to draw
+        self.disabled = False
+
+    def disable(self, trainer: Trainer, reason: str) -> None:
+        """Draw nothing in this run; a reason is logged once for all callbacks that draw."""
+        drawing = [other for other in trainer.callbacks if isinstance(other, PictureCallback)]
+        if reason not in [other.reason for other in drawing]:
+            log.warning("No pictures: %s", reason)
+        self.reason = reason
+        self.disabled = True
+
+
+class PredictionCallback(PictureCallback):
+    """Keep the predictions of a step, from the call `self(images)` that the step itself makes.
+
+    Calling the model once more would draw random numbers, change buffers and run other hooks: the
+    weights would depend on the pictures.
+    """
+
+    handle: RemovableHandle | None = None  # of the hook, during a step
+    images: Tensor  # (B, C, H, W)
+    labels: Tensor  # (B,)
+    predictions: Tensor | None = None  # int64 (B,)
+    num_classes = 0
+    is_called = False
+
+    def watch_step(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+        """Listen to the calls of the module in this step, if the batch holds images."""
+        self.stop_watching()
+        found = pictures.labelled_images(batch)
+        if found is None:
+            self.disable(trainer, pictures.NO_IMAGES)
+            return
+        self.images, self.labels = found
+        self.predictions = None
+        self.is_called = False
+        self.handle = pl_module.register_forward_hook(self.keep_predictions)
+
+    @disable_on_error
+    def keep_predictions(self, module: Any, inputs: Any, logits: Any) -> None:
+        """Keep the likeliest classes, if these are the first logits `(B, K)` of the step."""
+        self.is_called = True
+        if self.predictions is None and pictures.are_logits(logits, len(self.labels)):
+            self.num_classes = logits.shape[1]
+            self.predictions = logits.detach().argmax(dim=1)
+
+    def predictions_of(self, trainer: Trainer, step: str) -> Tensor | None:
+        """Return the classes `(B,)` that a step predicted; None, once, if they are not known."""
+        self.stop_watching()
+        if self.predictions is None:
+            problem = "returns no logits (B, K) in" if self.is_called else "is not called by"
+            self.disable(trainer, f"self(images) {problem} {step}")
+        return self.predictions
+
+    def stop_watching(self) -> None:
+        """Remove the hook from the module."""
+        if self.handle is not None:
+            self.handle.remove()
+            self.handle = None
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave no hook on a module whose step failed."""
+        self.stop_watching()
 
 
 class LogBatch(PictureCallback):
@@ -34,39 +101,51 @@ class LogBatch(PictureCallback):
         """Draw the first batch of the run."""
         is_first = trainer.global_step == 0 and batch_idx == 0
         if is_first and trainer.is_global_zero:
+            found = pictures.labelled_images(batch, self.num_images)
+            if found is None:
+                self.disable(trainer, pictures.NO_IMAGES)
+                return
+            images, labels = found
             datamodule = getattr(trainer, "datamodule", None)
-            images, labels = pictures.labelled_images(batch, self.num_images)
             captions = pictures.names_of(labels, datamodule)
             picture = pictures.draw_grid(images, captions, [True] * len(captions), datamodule)
             pictures.save_picture(trainer, picture, self.output_dir, "train/batch")
 
 
-class LogImages(PictureCallback):
+class LogImages(PredictionCallback):
     """Draw the first validation images: the prediction, and the label where it differs."""
 
     @disable_on_error
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, *indices: int
     ) -> None:
-        """Draw the first batch of each validation, except of the sanity check."""
-        if any(indices) or trainer.sanity_checking:  # of the batch and of the dataloader
+        """Watch the first step of each validation, except of the sanity check."""
+        is_first = not any(indices)  # of the batch and of the dataloader
+        if is_first and not trainer.sanity_checking:
+            self.watch_step(trainer, pl_module, batch)
+
+    @disable_on_error
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Draw the images of the step that was watched."""
+        if self.handle is None:
             return
-        datamodule = getattr(trainer, "datamodule", None)
-        images, labels = pictures.labelled_images(batch, self.num_images)
-        # On all ranks, because a sharded model needs them all.
-        classes = pictures.predict_logits(trainer, pl_module, images).argmax(dim=1)
-        if trainer.is_global_zero:
+        classes = self.predictions_of(trainer, "validation_step")
+        if classes is not None and trainer.is_global_zero:
+            datamodule = getattr(trainer, "datamodule", None)
+            labels = self.labels[: self.num_images]
+            classes = classes[: self.num_images]
             found = pictures.names_of(classes, datamodule)
             names = pictures.names_of(labels, datamodule)
             captions = []
             for name, label in zip(found, names, strict=True):
                 captions.append(name if name == label else f"{name} (is {label})")
             are_right = (classes == labels).tolist()
+            images = self.images[: self.num_images]
             picture = pictures.draw_grid(images, captions, are_right, datamodule)
             pictures.save_picture(trainer, picture, self.output_dir, "val/predictions")
 
 
-class ConfusionMatrix(PictureCallback):
+class ConfusionMatrix(PredictionCallback):
     """Draw how often the test images of a class were predicted as each class."""
 
     counts: Tensor | None = None  # int64 (K, K), labels by predictions
@@ -76,18 +155,24 @@ class ConfusionMatrix(PictureCallback):
         self.counts = None
 
     @disable_on_error
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, *indices: int
     ) -> None:
-        """Count the predictions of a batch of the first dataloader."""
-        if any(indices[1:]):
+        """Watch the steps of the first dataloader."""
+        if not any(indices[1:]):
+            self.watch_step(trainer, pl_module, batch)
+
+    @disable_on_error
+    def on_test_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Count the predictions of the step that was watched."""
+        if self.handle is None:
             return
-        images, labels = pictures.labelled_images(batch)
-        logits = pictures.predict_logits(trainer, pl_module, images)
-        classes = logits.shape[1]
-        cells = labels * classes + logits.argmax(dim=1)
-        counts = torch.bincount(cells, minlength=classes**2).view(classes, classes)
-        self.counts = counts if self.counts is None else self.counts + counts
+        classes = self.predictions_of(trainer, "test_step")
+        if classes is not None:
+            cells = self.labels * self.num_classes + classes
+            counts = torch.bincount(cells, minlength=self.num_classes**2)
+            counts = counts.view(self.num_classes, self.num_classes)
+            self.counts = counts if self.counts is None else self.counts + counts
 
     @disable_on_error
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,19 +1,21 @@
 """Draw images with captions and confusion matrices, and send them to the loggers."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GREEN = (38, 128, 62)
 RED = (196, 32, 32)
 BLACK, WHITE = 0, 255  # grey values
+
+NO_IMAGES = "the batches are not images (B, C, H, W) and labels (B,)"
 
 LETTERS = 12  # shown of a caption or a class name
 
@@ -29,36 +31,34 @@ MARGIN = 100  # for the names of the classes
 MAX_NAMED_CLASSES = 20  # more leave no room for names and counts
 
 
-def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the first images `(N, C, H, W)`, C 1 or 3, and labels `(N,)` of a batch.
-
-    Raises:
-        Exception: if the batch holds anything else.
-    """
+def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tensor] | None:
+    """Return the first images `(N, C, H, W)`, C 1 or 3, and labels `(N,)` of a batch, else None."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        return None
     images, labels = batch
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        return None
     are_images = images.ndim == 4 and images.shape[1] in (1, 3)
     if not are_images or labels.ndim != 1:
-        raise ValueError("the batches are not images (B, C, H, W) and labels (B,)")
+        return None
     return images[:number], labels[:number]
 
 
-def predict_logits(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor:
-    """Return the logits `(N, K)` of `model(images)`, in the precision of the run.
-
-    Raises:
-        Exception: if the model cannot be called with images, or returns anything else.
-    """
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
-        logits = model(images)
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError("the model returns no logits (B, K) of classes")
-    return logits
+def are_logits(output: Any, number: int) -> bool:
+    """Return whether an output of a model is logits `(number, K)` of at least two classes."""
+    if not isinstance(output, Tensor) or output.ndim != 2 or not output.is_floating_point():
+        return False
+    return output.shape[0] == number and output.shape[1] > 1
 
 
 def names_of(labels: Iterable[Any], datamodule: Any) -> list[str]:
-    """Return the names of classes, from the datamodule's `class_names`, else their numbers."""
-    class_names = getattr(datamodule, "class_names", ())
-    names = dict(enumerate(class_names))
+    """Return the names of classes, from the datamodule's `class_names`, else their numbers.
+
+    `class_names` is a sequence, or a mapping from numbers; anything else is ignored.
+    """
+    names = getattr(datamodule, "class_names", None)
+    if not isinstance(names, Mapping):
+        names = dict(enumerate(names)) if isinstance(names, Iterable) else {}
     numbers = [int(label) for label in labels]
     return [str(names.get(number, number)) for number in numbers]
 
@@ -92,14 +92,22 @@ def draw_grid(
 
 def rgb_pixels(images: Tensor, datamodule: Any) -> Tensor:
     """Return normalised images `(N, C, H, W)` as pixels, uint8 `(N, H, W, 3)`."""
-    mean = torch.as_tensor(getattr(datamodule, "mean", 0.0))
-    std = torch.as_tensor(getattr(datamodule, "std", 1.0))
+    mean = channel_values(datamodule, "mean", 0.0)
+    std = channel_values(datamodule, "std", 1.0)
     normalised = images.detach().float().cpu()
     scaled = normalised * std.view(-1, 1, 1)
     intensities = scaled + mean.view(-1, 1, 1)
     pixels = intensities.clamp(0, 1) * 255
     channels = pixels.byte().expand(-1, 3, -1, -1)
     return channels.permute(0, 2, 3, 1)
+
+
+def channel_values(datamodule: Any, name: str, default: float) -> Tensor:
+    """Return a datamodule's `mean` or `std`; what has that name and is no number is ignored."""
+    try:
+        return torch.as_tensor(getattr(datamodule, name, default), dtype=torch.float32).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return torch.tensor(default)
 
 
 def fit_square(picture: Image.Image, side: int) -> Image.Image:
