@@ -1,14 +1,19 @@
-"""Find labelled image files: in folders, in a CSV file; split them, whatever other files there are."""
+"""Find labelled image files in folders and CSV files, leave out broken ones, and split them."""
 
 import csv
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from src.data.image_files import find_images
+from src.data.image_files import find_images, has_image_header
+
+log = logging.getLogger(__name__)
 
 Labelled = tuple[Path, str]  # a file and its class
 
@@ -44,6 +49,28 @@ def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
                 "set data.file_column and data.label_column"
             )
         return [(path.parent / row[file_column], row[label_column]) for row in reader]
+
+
+def without_broken_files(sets: Mapping[str, Sequence[Labelled]]) -> dict[str, list[Labelled]]:
+    """Return sets of files without those that do not begin as an image, and warn about these.
+
+    Raises:
+        ValueError: if none is an image.
+    """
+    paths = [path for files in sets.values() for path, _ in files]
+    with ThreadPoolExecutor(16) as pool:  # disks in a network answer several at a time
+        are_images = list(pool.map(has_image_header, paths))
+    broken = [path for path, is_image in zip(paths, are_images, strict=True) if not is_image]
+    if broken:
+        first = ", ".join(map(str, broken[:3])) + (", ..." if len(broken) > 3 else "")
+        message = f"{len(broken)} of {len(paths)} files cannot be read as images: {first}"
+        if len(broken) == len(paths):
+            raise ValueError(message)
+        rank_zero_only(log.warning)("%s. They are left out: repair or remove them", message)
+    left_out = set(broken)
+    return {
+        name: [file for file in files if file[0] not in left_out] for name, files in sets.items()
+    }
 
 
 def split_files(
