@@ -60,7 +60,7 @@ class LogImages(PictureCallback):
             names = pictures.names_of(labels, datamodule)
             captions = []
             for name, label in zip(found, names, strict=True):
-                captions.append(name if name == label else f"{name} (is {label})")
+                captions.append(name if name == label else f"{name}\nis {label}")
             are_right = (classes == labels).tolist()
             picture = pictures.draw_grid(images, captions, are_right, datamodule)
             pictures.save_picture(trainer, picture, self.output_dir, "val/predictions")
