@@ -149,6 +149,7 @@ class ImageFolderDataModule(ImageDataModule):
             self.path = Path(path).expanduser()
             self.known_classes = []
         self.columns = (file_column, label_column)
+        self.image_size = image_size
         resize = v2.Resize(image_size)
         crop = v2.CenterCrop(image_size)
         self.transform = v2.Compose([resize, crop])
@@ -248,10 +249,13 @@ class ImageFolderDataModule(ImageDataModule):
         """Return image files as the model takes them."""
         return ImagesToPredict(path, v2.Compose([self.transform, self.normalize]))
 
-    def state_dict(self) -> dict[str, list[str]]:
-        """Return the classes: a prediction has no folders to take them from."""
-        return {"class_names": self.class_names}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the classes, which a prediction has no folders to take from, and `image_size`.
 
-    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        An exported model carries them as `preparation`.
+        """
+        return {"class_names": self.class_names, "image_size": self.image_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the classes from a checkpoint."""
         self.known_classes = list(state_dict["class_names"])

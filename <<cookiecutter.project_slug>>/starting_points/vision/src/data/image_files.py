@@ -21,11 +21,12 @@ SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", "
 
 def find_images(folder: Path) -> list[Path]:
     """Return the image files below a folder, sorted, without hidden and other files."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    found = []
+    for path in folder.rglob("*"):
+        names = path.relative_to(folder).parts
+        if path.suffix.lower() in SUFFIXES and not any(name.startswith(".") for name in names):
+            found.append(path)
+    return sorted(found)
 
 
 def has_image_header(path: Path) -> bool:
