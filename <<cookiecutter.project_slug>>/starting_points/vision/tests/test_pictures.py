@@ -90,7 +90,7 @@ def test_files_to_predict_are_found_and_broken_ones_named(tmp_path: Path) -> Non
 class Animals(LightningDataModule):
     """Nine images of three animals; the brightest channel tells which, the last label is wrong."""
 
-    class_names = ("cat", "dog", "an animal with a long name")
+    class_names = ("cat", "Äffchen", "an animal with a name that is cut")
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
 

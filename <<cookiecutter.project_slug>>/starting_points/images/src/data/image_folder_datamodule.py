@@ -1,21 +1,26 @@
 """Pictures in folders, one folder per class, or listed with their classes in a CSV file."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from src.data.image_datamodule import ImageDataModule
-from src.data.image_files import ImagesToPredict, find_images, read_image
+from src.data.image_files import ImagesToPredict, read_image
+from src.data.labelled_files import (
+    Labelled,
+    class_folders,
+    list_folders,
+    read_csv,
+    split_files,
+    without_broken_files,
+    write_digits,
+)
 from src.data.loading import default_workers
-
-Labelled = tuple[Path, str]
 
 
 class LabelledImages(Dataset[tuple[Tensor, int]]):
@@ -46,12 +51,16 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         """Return an image, uint8 `(3, H, W)`, and its class.
 
         Raises:
-            ValueError: naming the file, if it cannot be decoded.
+            MisconfigurationException: naming the file, if it cannot be decoded. That is a mistake
+                in the data, which a command reports in one line even in the middle of a run.
         """
         path, label = self.files[index]
         image = self.decoded.get(index)
         if image is None:
-            image = read_image(path)
+            try:
+                image = read_image(path)
+            except ValueError as error:
+                raise MisconfigurationException(str(error)) from None
             if self.in_memory:
                 self.decoded[index] = image
         return self.transform(image), label
@@ -62,10 +71,13 @@ class ImageFolderDataModule(ImageDataModule):
 
     The images are uint8; `normalize` makes them float32 on the device. `path` is one of
 
-    - a folder with a folder per class, `path/CLASS/...`, which is split at random;
+    - a folder with a folder per class, `path/CLASS/...`, which is split (see below);
     - a folder with `train/CLASS/...`, and `val/` or `test/` beside `train/`; what is missing of
       the two is taken from `train`;
     - a CSV file with a column of paths, relative to its own folder, and a column of classes.
+
+    A file belongs to training, validation or test by a hash of `split_seed` and its path: it stays
+    there when other files are added or removed.
 
     Args:
         path: the folder or CSV file; `digits` writes scikit-learn's handwritten digits to
@@ -76,8 +88,8 @@ class ImageFolderDataModule(ImageDataModule):
         std: standard deviation of the channels, for the same.
         augmentation: applied to the decoded training images, uint8 `(3, H, W)`, before they are
             resized and cropped; None leaves them as they are.
-        val_fraction: share of the images for validation.
-        test_fraction: share of the images for the test.
+        val_fraction: share of the images for validation, nearly.
+        test_fraction: share of the images for the test, nearly.
         split_seed: seed of the split, which is not the run's seed: runs can be compared.
         file_column: of a CSV file, the column of paths.
         label_column: of a CSV file, the column of classes.
@@ -85,6 +97,8 @@ class ImageFolderDataModule(ImageDataModule):
         num_workers: processes that decode; None takes one per core, at most 8.
         loader: further arguments of the `DataLoader`.
         in_memory: keep decoded images in each worker, for small datasets.
+        check_files: read the header of each file before training (about 40 microseconds each on a
+            local disk), and leave out those that are no images, with a warning.
         channels_last: memory format of the batches; None: channels_last on CUDA.
         batch_augmentation: applied on the device to training batches, uint8
             `(B, 3, image_size, image_size)`, with the same random numbers for all images of one.
@@ -112,6 +126,7 @@ class ImageFolderDataModule(ImageDataModule):
         num_workers: int | None = None,
         loader: Mapping[str, Any] | None = None,
         in_memory: bool = False,
+        check_files: bool = True,
         channels_last: bool | None = None,
         batch_augmentation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -125,6 +140,7 @@ class ImageFolderDataModule(ImageDataModule):
             loader=loader,
         )
         self.in_memory = in_memory
+        self.check_files = check_files
         self.is_digits = path == "digits"
         if self.is_digits:
             self.path = Path(data_dir, "digits_png")
@@ -133,6 +149,7 @@ class ImageFolderDataModule(ImageDataModule):
             self.path = Path(path).expanduser()
             self.known_classes = []
         self.columns = (file_column, label_column)
+        self.image_size = image_size
         resize = v2.Resize(image_size)
         crop = v2.CenterCrop(image_size)
         self.transform = v2.Compose([resize, crop])
@@ -195,26 +212,19 @@ class ImageFolderDataModule(ImageDataModule):
         if self.data_train is not None:
             return
         root = self.training_root()
-        files = self.find_files(root)
-        remaining = self.shuffle(files)
-        parts: dict[str, list[Labelled]] = {}
-        for name, fraction in self.fractions.items():
+        sets = {"train": self.find_files(root)}
+        for name in self.fractions:
             folder = self.path / name
             if root != self.path and folder.is_dir():
-                parts[name] = self.find_files(folder)
-            else:
-                size = round(fraction * len(files))
-                parts[name] = remaining[:size]
-                remaining = remaining[size:]
-        self.data_train = self.dataset(remaining, self.train_transform)
-        self.data_val = self.dataset(parts["val"], self.transform)
-        self.data_test = self.dataset(parts["test"], self.transform)
-
-    def shuffle(self, files: Sequence[Labelled]) -> list[Labelled]:
-        """Return files in an order that depends on `split_seed` alone."""
-        generator = torch.Generator().manual_seed(self.split_seed)
-        order = torch.randperm(len(files), generator=generator)
-        return [files[i] for i in order.tolist()]
+                sets[name] = self.find_files(folder)
+        if self.check_files:
+            sets = without_broken_files(sets)
+        fractions = {name: share for name, share in self.fractions.items() if name not in sets}
+        folder = root if root.is_dir() else root.parent
+        sets |= split_files(sets["train"], folder, fractions, self.split_seed)
+        self.data_train = self.dataset(sets["train"], self.train_transform)
+        self.data_val = self.dataset(sets["val"], self.transform)
+        self.data_test = self.dataset(sets["test"], self.transform)
 
     def dataset(self, files: Sequence[Labelled], transform: v2.Compose) -> LabelledImages:
         """Return a dataset of image files and their class numbers."""
@@ -229,60 +239,23 @@ class ImageFolderDataModule(ImageDataModule):
         numbered = [(path, numbers[name]) for path, name in files]
         return LabelledImages(numbered, transform, self.in_memory)
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Keep the line that names a broken file, of the traceback from a worker process."""
+        if isinstance(exception, MisconfigurationException):
+            line = str(exception).rpartition("MisconfigurationException: ")[2]
+            exception.args = (line.strip(),)
+
     def prediction_dataset(self, path: str) -> ImagesToPredict:
         """Return image files as the model takes them."""
         return ImagesToPredict(path, v2.Compose([self.transform, self.normalize]))
 
-    def state_dict(self) -> dict[str, list[str]]:
-        """Return the classes: a prediction has no folders to take them from."""
-        return {"class_names": self.class_names}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the classes, which a prediction has no folders to take from, and `image_size`.
 
-    def load_state_dict(self, state_dict: dict[str, list[str]]) -> None:
+        An exported model carries them as `preparation`.
+        """
+        return {"class_names": self.class_names, "image_size": self.image_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the classes from a checkpoint."""
         self.known_classes = list(state_dict["class_names"])
-
-
-def class_folders(root: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones."""
-    folders = [path for path in root.iterdir() if path.is_dir()]
-    return sorted(folder for folder in folders if not folder.name.startswith("."))
-
-
-def list_folders(root: Path) -> list[Labelled]:
-    """Return the image files in the folders of a folder, with the folders' names as classes."""
-    files = []
-    for folder in class_folders(root):
-        for path in find_images(folder):
-            files.append((path, folder.name))
-    return files
-
-
-def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
-    """Return the files and classes in two columns of a CSV file.
-
-    Raises:
-        ValueError: if a column is missing.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        missing = {file_column, label_column}.difference(columns)
-        if missing:
-            raise ValueError(
-                f"{path} has no column {' or '.join(sorted(missing))}, only {', '.join(columns)}: "
-                "set data.file_column and data.label_column"
-            )
-        return [(path.parent / row[file_column], row[label_column]) for row in reader]
-
-
-def write_digits(folder: Path) -> None:
-    """Write scikit-learn's 1,797 digits as PNG files of 8x8 pixels, `folder/DIGIT/NUMBER.png`."""
-    from sklearn.datasets import load_digits  # takes a second, and your own pictures do without
-
-    images, labels = load_digits(return_X_y=True)
-    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-        path = folder / str(label) / f"{number:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        greys = pixels.reshape(8, 8) * 255 / 16
-        picture = Image.fromarray(greys.astype("uint8"))
-        picture.save(path)

@@ -138,7 +138,7 @@ class LogImages(PredictionCallback):
             names = pictures.names_of(labels, datamodule)
             captions = []
             for name, label in zip(found, names, strict=True):
-                captions.append(name if name == label else f"{name} (is {label})")
+                captions.append(name if name == label else f"{name}\nis {label}")
             are_right = (classes == labels).tolist()
             images = self.images[: self.num_images]
             picture = pictures.draw_grid(images, captions, are_right, datamodule)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -17,17 +19,19 @@ BLACK, WHITE = 0, 255  # grey values
 
 NO_IMAGES = "the batches are not images (B, C, H, W) and labels (B,)"
 
-LETTERS = 12  # shown of a caption or a class name
+FONT = Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # has the letters of most alphabets
+FONT_SIZES = range(14, 8, -1)  # of captions and names: the largest that fits
 
 # A grid of images, in pixels
-CELL = 88  # side of an image and the gap beside it
+CELL = 128  # side of an image and the gap beside it
 GAP = 4
-ROW = CELL + 20  # an image above its caption
+LINE = 18  # of a caption
+ROW = CELL + 2 * LINE  # an image above its caption
 COLUMNS = 8  # images in a row
 
 # A confusion matrix, in pixels
 MATRIX = 900
-MARGIN = 100  # for the names of the classes
+MARGIN = 180  # for the names of the classes
 MAX_NAMED_CLASSES = 20  # more leave no room for names and counts
 
 
@@ -68,6 +72,7 @@ def draw_grid(
 ) -> Image.Image:
     """Draw images `(N, C, H, W)` in rows, each above its caption, which is red if not right.
 
+    A caption has one or two lines.
     The datamodule's `mean` and `std`, if it has them, turn the images back into pixel values.
     """
     rows = math.ceil(len(images) / COLUMNS)
@@ -75,7 +80,6 @@ def draw_grid(
     height = rows * ROW
     grid = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(grid)
-    draw.font = ImageFont.load_default(14)
     pixels = rgb_pixels(images, datamodule)
     for i, array in enumerate(pixels.numpy()):
         row, column = divmod(i, COLUMNS)
@@ -84,10 +88,28 @@ def draw_grid(
         image = Image.fromarray(array)
         tile = fit_square(image, CELL - GAP)
         grid.paste(tile, (left, top))
-        caption = captions[i][:LETTERS]
         colour = GREEN if are_right[i] else RED
-        draw.text((left, top + CELL), caption, colour)
+        for number, line in enumerate(captions[i].splitlines()):
+            text, font = fit_text(line, CELL - GAP)
+            draw.text((left, top + CELL + number * LINE), text, colour, font)
     return grid
+
+
+def fit_text(text: str, width: int) -> tuple[str, Any]:
+    """Return a text and the largest font in which it fits, cut if none is small enough."""
+    for size in FONT_SIZES:
+        font = load_font(size)
+        if font.getlength(text) <= width:
+            return text, font
+    while font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "...", font
+
+
+@cache
+def load_font(size: int) -> Any:
+    """Return matplotlib's font, or PIL's own, which has few letters besides the English ones."""
+    return ImageFont.truetype(FONT, size) if FONT.is_file() else ImageFont.load_default(size)
 
 
 def rgb_pixels(images: Tensor, datamodule: Any) -> Tensor:
@@ -126,12 +148,12 @@ def draw_confusion_matrix(counts: Tensor, names: Sequence[str]) -> Image.Image:
     matrix = fit_square(shades(counts), side)
     picture.paste(matrix, (MARGIN, MARGIN))
     draw = ImageDraw.Draw(picture)
-    draw.font = ImageFont.load_default(12)
-    draw.text((4, 4), "rows: label, columns: prediction", BLACK)
+    draw.font = load_font(12)
+    draw.text((4, 4), "rows: label\ncolumns: prediction", BLACK)
     if classes <= MAX_NAMED_CLASSES:
         first = MARGIN + cell // 2
         middles = [first + i * cell for i in range(classes)]
-        write_names(draw, names, middles)
+        write_names(picture, names, middles)
         write_counts(draw, counts, middles)
     return picture
 
@@ -147,14 +169,18 @@ def shades(counts: Tensor) -> Image.Image:
     return Image.fromarray(greys.byte().numpy())
 
 
-def write_names(draw: ImageDraw.ImageDraw, names: Sequence[str], middles: Sequence[int]) -> None:
-    """Write the names of the classes beside the rows and above the columns of a matrix."""
+def write_names(picture: Image.Image, names: Sequence[str], middles: Sequence[int]) -> None:
+    """Write the names of the classes beside the rows and, upwards, above the columns."""
+    height = 2 * LINE
+    room = MARGIN - 2 * LINE  # below the title
     for name, middle in zip(names, middles, strict=True):
-        beside = (MARGIN - 4, middle)
-        above = (middle, MARGIN - 8)
-        short_name = name[: LETTERS // 2]
-        draw.text(beside, name[:LETTERS], BLACK, anchor="rm")
-        draw.text(above, short_name, BLACK, anchor="mm")
+        text, font = fit_text(name, room)
+        beside = (MARGIN - GAP, middle)
+        ImageDraw.Draw(picture).text(beside, text, BLACK, font, anchor="rm")
+        label = Image.new("L", (room, height), WHITE)
+        ImageDraw.Draw(label).text((0, height // 2), text, BLACK, font, anchor="lm")
+        above = label.rotate(90, expand=True)
+        picture.paste(above, (middle - height // 2, MARGIN - GAP - room))
 
 
 def write_counts(draw: ImageDraw.ImageDraw, counts: Tensor, middles: Sequence[int]) -> None:

@@ -42,7 +42,7 @@ class NormalizeImages:
 class ImageDataModule(SplitDataModule):
     """Loaders of labelled images, whose batches are normalised on the device.
 
-    Its loaders yield uint8 `(B, C, H, W)`, a fourth of the bytes of floats; models get float32.
+    Its loaders yield uint8 `(B, C, H, W)`, a fourth of the bytes of floats; models get floats.
 
     Args:
         mean: of the channels, for pixel values in `[0, 1]`.

@@ -14,16 +14,28 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 # What torchvision decodes as RGB, about twice as fast as PIL: neither palettes nor transparency
 FAST_FORMATS = {"JPEG", "PNG"}
 FAST_MODES = {"RGB", "L", "CMYK"}
+# What PIL raises for a file that it cannot decode
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 
 
 def find_images(folder: Path) -> list[Path]:
     """Return the image files below a folder, sorted, without hidden and other files."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    found = []
+    for path in folder.rglob("*"):
+        names = path.relative_to(folder).parts
+        if path.suffix.lower() in SUFFIXES and not any(name.startswith(".") for name in names):
+            found.append(path)
+    return sorted(found)
+
+
+def has_image_header(path: Path) -> bool:
+    """Return whether a file begins as an image does; what follows may still be damaged."""
+    try:
+        with Image.open(path):
+            return True
+    except BROKEN:
+        return False
 
 
 def read_image(path: Path) -> Tensor:
@@ -47,7 +59,7 @@ def read_image(path: Path) -> Tensor:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
             return pil_to_tensor(Image.alpha_composite(white, image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise ValueError(f"{path} cannot be read as an image: repair or remove it") from error
 
 
