@@ -76,6 +76,16 @@ def test_a_checkpoint_prepares_new_rows_alike(houses: Path, tmp_path: Path) -> N
         rows[1]
 
 
+def test_a_cell_that_is_no_number_spoils_its_row_only(houses: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(houses)
+    table.to_csv(tmp_path / "german.csv", sep=";", decimal=",", index=False)
+    datamodule = TabularDataModule(str(tmp_path / "german.csv"), "price")
+    assert datamodule.target_mean == TabularDataModule(str(houses), "price").target_mean
+    (tmp_path / "new.csv").write_text("area;town;sold\n120,5;Bonn;\nlarge;Ulm;\n")
+    rows = datamodule.prediction_dataset(str(tmp_path / "new.csv"))
+    assert rows.problems == ["", "area is 'large', not a number"]
+
+
 @pytest.mark.parametrize(
     ("target", "task", "message"),
     [

@@ -1,10 +1,11 @@
 """Read tables: CSV and parquet files, and a table that comes with scikit-learn."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from src.data.table_numbers import plain_numbers
 
 GAPS = ["?", "-", " "]  # cells without a value, besides those that pandas knows
 UNREADABLE = "(too many cells)"  # fills a line of a CSV file that cannot be read
@@ -14,8 +15,8 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
     """Return the table in a file; `diabetes` is scikit-learn's embedded one.
 
     Args:
-        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out, and so
-            is a decimal comma.
+        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out. Where it
+            is not a comma, numbers may have a decimal comma.
         keep_bad_lines: fill lines that have too many cells with `UNREADABLE`.
 
     Raises:
@@ -40,21 +41,19 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
 def read_csv(file: Path, keep_bad_lines: bool) -> pd.DataFrame:
     """Read a CSV file with the separator that its first line holds most of."""
     with file.open(encoding="utf-8-sig") as lines:
-        header, sample = lines.readline(), lines.read(100_000)
+        header = lines.readline()
     separator = max(",;\t|", key=header.count)
-    options: dict[str, Any] = {
-        "sep": separator,
-        "decimal": "," if separator != "," and re.search(r"\d,\d", sample) else ".",
-        "na_values": GAPS,
-        "encoding": "utf-8-sig",
-    }
+    options: dict[str, Any] = {"sep": separator, "na_values": GAPS, "encoding": "utf-8-sig"}
+    if separator != ",":
+        options["dtype"] = str
     try:
-        return pd.read_csv(file, low_memory=False, **options)
+        table = pd.read_csv(file, low_memory=False, **options)
     except pd.errors.ParserError:
         if not keep_bad_lines:
             raise
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
-        return pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
+        table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
+    return table if separator == "," else plain_numbers(table)
 
 
 def load_diabetes() -> pd.DataFrame:
