@@ -87,6 +87,40 @@ def test_a_cell_that_is_no_number_spoils_its_row_only(houses: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("price", "area", "expected"),
+    [
+        ("426.627", "1.234,5", 426_627),
+        ("426.627", "120,5", 426_627),
+        ("426.627", "120.5", 426.627),
+        ("1.591.039", "120", 1_591_039),
+        ("426.627", "120", None),
+    ],
+)
+def test_dots_between_thousands(tmp_path: Path, price: str, area: str, expected: float) -> None:
+    rows = [f"{100 + n};{n % 3};{town}\n" for n in range(30) for town in ("Bonn", "Ulm")]
+    path = tmp_path / "german.csv"
+    path.write_text("".join(["price;area;town\n", f"{price};{area};Bonn\n", *rows]))
+    datamodule = TabularDataModule(str(path), "price", "regression")
+    if expected is None:
+        with pytest.raises(ValueError, match="the dots in price may be decimal points or separate"):
+            datamodule.setup()
+    else:
+        assert datamodule.table["price"][0] == expected
+
+
+def test_new_rows_have_the_thousands_of_the_training(tmp_path: Path) -> None:
+    rows = [f"{n % 7};{n + 1}.{100 + n}\n" for n in range(30)]
+    (tmp_path / "german.csv").write_text("".join(["score;price\n", *rows, "3;1.591.039\n"]))
+    datamodule = TabularDataModule(str(tmp_path / "german.csv"), "score", "regression")
+    (tmp_path / "new.csv").write_text("price;town\n12.500;\n")
+    (tmp_path / "plain.csv").write_text("price,town\n12500,\n")
+    german, plain = (
+        datamodule.prediction_dataset(str(tmp_path / f"{name}.csv"))[0] for name in ("new", "plain")
+    )
+    assert torch.equal(german, plain)
+
+
+@pytest.mark.parametrize(
     ("target", "task", "message"),
     [
         ("prize", None, "no column prize, only id, owner, area"),

@@ -1,5 +1,6 @@
 """Read tables: CSV and parquet files, and a table that comes with scikit-learn."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ GAPS = ["?", "-", " "]  # cells without a value, besides those that pandas knows
 UNREADABLE = "(too many cells)"  # fills a line of a CSV file that cannot be read
 
 
-def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
+def read_table(
+    path: str, keep_bad_lines: bool = False, thousands: Collection[str] | None = None
+) -> pd.DataFrame:
     """Return the table in a file; `diabetes` is scikit-learn's embedded one.
 
     Args:
         path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out. Where it
-            is not a comma, numbers may have a decimal comma.
+            is not a comma, numbers may have a decimal comma, and dots between thousands.
         keep_bad_lines: fill lines that have too many cells with `UNREADABLE`.
+        thousands: columns with dots between thousands in the training; see `plain_numbers`.
 
     Raises:
         ValueError: if the file is missing, of another kind, or cannot be read.
@@ -31,14 +35,17 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
     if suffix not in (".csv", ".tsv", ".parquet"):
         raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")
     try:
-        table = pd.read_parquet(file) if suffix == ".parquet" else read_csv(file, keep_bad_lines)
+        if suffix == ".parquet":
+            table = pd.read_parquet(file)
+        else:
+            table = read_csv(file, keep_bad_lines, thousands)
     except (ValueError, OSError) as error:  # not UTF-8; those of pandas and pyarrow
         raise ValueError(f"{path} cannot be read: {error}") from error
     table.columns = table.columns.map(str)
     return table
 
 
-def read_csv(file: Path, keep_bad_lines: bool) -> pd.DataFrame:
+def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None) -> pd.DataFrame:
     """Read a CSV file with the separator that its first line holds most of."""
     with file.open(encoding="utf-8-sig") as lines:
         header = lines.readline()
@@ -53,7 +60,7 @@ def read_csv(file: Path, keep_bad_lines: bool) -> pd.DataFrame:
             raise
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
         table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
-    return table if separator == "," else plain_numbers(table)
+    return table if separator == "," else plain_numbers(table, thousands)
 
 
 def load_diabetes() -> pd.DataFrame:

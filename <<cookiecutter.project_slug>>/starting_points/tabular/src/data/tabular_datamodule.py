@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ REGRESSION, CLASSIFICATION = "regression", "classification"
 MAX_CLASSES = 100
 FEWEST_NUMBERS = 10  # a target of whole numbers with no more different ones holds classes
 FEWEST_ROWS = 20
+WRITE_NUMBERS = "write its numbers without units and without separators of thousands"
 
 
 class TableRows(TensorDataset):
@@ -67,6 +68,7 @@ class Fitted:
     target_mean: float  # 0 and 1 for classification
     target_std: float
     preparation: TablePreparation
+    thousands: list[str] = field(default_factory=list)  # columns with dots between them
 
 
 class TabularDataModule(SplitDataModule):
@@ -123,6 +125,12 @@ class TabularDataModule(SplitDataModule):
                     f"{self.path} has no column {column}, only {', '.join(table.columns)}: "
                     "set data.target=COLUMN (and data.drop)"
                 )
+        for column in table.attrs.get("unclear", []):
+            if column not in self.drop:
+                raise ValueError(
+                    f"{self.path}: the dots in {column} may be decimal points or separate thousands: "
+                    "remove them from the file, or separate its columns by commas if they are points"
+                )
         complete = table[table[self.target].notna()].drop(columns=self.drop)
         if len(complete) < len(table):
             log.info("%d rows without %s are left out", len(table) - len(complete), self.target)
@@ -131,6 +139,7 @@ class TabularDataModule(SplitDataModule):
                 f"{self.path} has {len(complete)} rows with {self.target}: "
                 f"{FEWEST_ROWS} are needed for training, validation and test"
             )
+        complete.attrs = table.attrs
         return complete.reset_index(drop=True)
 
     def split(self) -> list[np.ndarray]:
@@ -159,7 +168,10 @@ class TabularDataModule(SplitDataModule):
             else:
                 numbers = to_numbers(target).iloc[rows]
                 mean, std = float(numbers.mean()), float(numbers.std()) or 1.0
-            self._fitted = Fitted(task, names, mean, std, preparation)
+            thousands = self.table.attrs.get("thousands", [])
+            for column in thousands:
+                log.info("Column %s has dots between thousands: 1.234 is read as 1234", column)
+            self._fitted = Fitted(task, names, mean, std, preparation, thousands)
         return self._fitted
 
     @property
@@ -221,7 +233,8 @@ class TabularDataModule(SplitDataModule):
         Raises:
             ValueError: if the file cannot be read, or lacks a column.
         """
-        features, problems = self.fitted.preparation.transform(read_table(path, True))
+        table = read_table(path, keep_bad_lines=True, thousands=self.fitted.thousands)
+        features, problems = self.fitted.preparation.transform(table)
         return RowsToPredict(torch.from_numpy(features), problems)
 
     def state_dict(self) -> dict[str, Any]:
@@ -260,9 +273,10 @@ def class_names_of(target: pd.Series) -> list[str]:
     """
     names = to_text(pd.Series(sorted(target.unique(), key=lambda value: (str(type(value)), value))))
     if not 2 <= len(names) <= MAX_CLASSES:
+        numeric = types.is_numeric_dtype(target)
         raise ValueError(
             f"{target.name} has {len(names)} classes, not 2 to {MAX_CLASSES}: set data.target to "
-            "another column, or data.task=regression if it holds numbers"
+            f"another column, or {'data.task=regression' if numeric else WRITE_NUMBERS}"
         )
     return names.tolist()
 
@@ -278,6 +292,6 @@ def to_numbers(target: pd.Series) -> pd.Series:
         example = target[numbers.isna()].iloc[0]
         raise ValueError(
             f"{target.name} holds {example!r}, but regression needs numbers: set data.target to "
-            "another column, or data.task=classification"
+            f"another column, or data.task=classification, or {WRITE_NUMBERS}"
         )
     return numbers
