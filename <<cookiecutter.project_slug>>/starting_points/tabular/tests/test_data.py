@@ -76,6 +76,13 @@ def test_a_checkpoint_prepares_new_rows_alike(houses: Path, tmp_path: Path) -> N
         rows[1]
 
 
+def test_a_csv_of_excel_is_read(houses: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(houses).replace({"town": "Bonn"}, "Köln")
+    table.to_csv(tmp_path / "excel.csv", index=False, encoding="cp1252")
+    datamodule = TabularDataModule(str(tmp_path / "excel.csv"), "town")
+    assert datamodule.class_names == ["Köln", "Ulm"]
+
+
 def test_a_cell_that_is_no_number_spoils_its_row_only(houses: Path, tmp_path: Path) -> None:
     table = pd.read_csv(houses)
     table.to_csv(tmp_path / "german.csv", sep=";", decimal=",", index=False)

@@ -1,5 +1,6 @@
 """Read tables: CSV and parquet files, and a table that comes with scikit-learn."""
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from src.data.table_numbers import plain_numbers
+
+log = logging.getLogger(__name__)
 
 GAPS = ["?", "-", " "]  # cells without a value, besides those that pandas knows
 UNREADABLE = "(too many cells)"  # fills a line of a CSV file that cannot be read
@@ -39,7 +42,9 @@ def read_table(
             table = pd.read_parquet(file)
         else:
             table = read_csv(file, keep_bad_lines, thousands)
-    except (ValueError, OSError) as error:  # not UTF-8; those of pandas and pyarrow
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read ({error}): save it as CSV UTF-8") from error
+    except (ValueError, OSError) as error:  # those of pandas and pyarrow
         raise ValueError(f"{path} cannot be read: {error}") from error
     table.columns = table.columns.map(str)
     return table
@@ -47,10 +52,11 @@ def read_table(
 
 def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None) -> pd.DataFrame:
     """Read a CSV file with the separator that its first line holds most of."""
-    with file.open(encoding="utf-8-sig") as lines:
+    encoding = encoding_of(file)
+    with file.open(encoding=encoding) as lines:
         header = lines.readline()
     separator = max(",;\t|", key=header.count)
-    options: dict[str, Any] = {"sep": separator, "na_values": GAPS, "encoding": "utf-8-sig"}
+    options: dict[str, Any] = {"sep": separator, "na_values": GAPS, "encoding": encoding}
     if separator != ",":
         options["dtype"] = str
     try:
@@ -61,6 +67,17 @@ def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
         table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
     return table if separator == "," else plain_numbers(table, thousands)
+
+
+def encoding_of(file: Path) -> str:
+    """Return UTF-8 if the whole file is that, and otherwise what Excel writes, with a warning."""
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            all(lines)  # decodes each of them
+    except UnicodeDecodeError:
+        log.warning("%s is not UTF-8: it is read as cp1252, the encoding of Excel", file)
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def load_diabetes() -> pd.DataFrame:
