@@ -91,6 +91,17 @@ def test_a_cell_that_is_no_number_spoils_its_row_only(houses: Path, tmp_path: Pa
     (tmp_path / "new.csv").write_text("area;town;sold\n120,5;Bonn;\nlarge;Ulm;\n")
     rows = datamodule.prediction_dataset(str(tmp_path / "new.csv"))
     assert rows.problems == ["", "area is 'large', not a number"]
+    assert rows.names == ["row 1", "row 2"]
+
+
+def test_a_category_not_in_the_training_is_named(
+    houses: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    datamodule = TabularDataModule(str(houses), "price")
+    (tmp_path / "new.csv").write_text("area,town,sold\n120,Atlantis,\n80,Ulm,\n")
+    assert datamodule.prediction_dataset(str(tmp_path / "new.csv")).problems == ["", ""]
+    assert "town: 1 rows hold a category that was not in the training" in caplog.text
+    assert "'Atlantis'" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,16 @@ class TablePreparation:
             parts.append(self.encoder.transform(texts.to_numpy(dtype=object)))
         return np.hstack(parts).astype(np.float32), problems
 
+    def unknown_categories(self, table: pd.DataFrame) -> dict[str, list[str]]:
+        """Return the cells whose category the training rows had not, by column."""
+        _, texts, _ = split_columns(table, self.kinds)
+        found = {}
+        for name, known in zip(texts, self.learned["categories"], strict=True):
+            unknown = texts[name][~texts[name].isin([*known, UNREADABLE])]
+            if len(unknown):
+                found[name] = unknown.tolist()
+        return found
+
 
 def new_imputer() -> SimpleImputer:
     """Fill gaps with the median; a column that is empty in the training rows becomes 0."""

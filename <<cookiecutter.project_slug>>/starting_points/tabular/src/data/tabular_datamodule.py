@@ -46,7 +46,7 @@ class RowsToPredict(Dataset[Tensor]):
 
     def __init__(self, features: Tensor, problems: Sequence[str]) -> None:
         self.features, self.problems = features, problems
-        self.names = [str(number) for number in range(1, len(features) + 1)]
+        self.names = [f"row {number}" for number in range(1, len(features) + 1)]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -235,6 +235,11 @@ class TabularDataModule(SplitDataModule):
         """
         table = read_table(path, keep_bad_lines=True, thousands=self.fitted.thousands)
         features, problems = self.fitted.preparation.transform(table)
+        for column, unknown in self.fitted.preparation.unknown_categories(table).items():
+            log.warning(
+                "%s: %d rows hold a category that was not in the training, such as %r",
+                *(column, len(unknown), unknown[0]),
+            )
         return RowsToPredict(torch.from_numpy(features), problems)
 
     def state_dict(self) -> dict[str, Any]:
