@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from src.data.tabular_datamodule import TabularDataModule
+from src.data.table_preparation import DATE_DAY_FIRST, parse_dates
 
 
 @pytest.fixture
@@ -92,6 +93,11 @@ def test_a_cell_that_is_no_number_spoils_its_row_only(houses: Path, tmp_path: Pa
     rows = datamodule.prediction_dataset(str(tmp_path / "new.csv"))
     assert rows.problems == ["", "area is 'large', not a number"]
     assert rows.names == ["row 1", "row 2"]
+
+
+def test_a_date_that_begins_with_the_year_is_never_day_first() -> None:
+    dates = parse_dates(pd.Series(["2024-05-01", "01.05.2024", None]), DATE_DAY_FIRST)
+    assert dates.dt.month.tolist()[:2] == [5, 5]
 
 
 def test_a_category_not_in_the_training_is_named(

@@ -78,8 +78,12 @@ def has_day_first(texts: pd.Series) -> bool:
 
 def parse_dates(values: pd.Series, kind: str) -> pd.Series:
     """Return dates, in UTC; NaT where a cell is none."""
-    day_first = kind == DATE_DAY_FIRST
-    return pd.to_datetime(values, errors="coerce", format="mixed", dayfirst=day_first, utc=True)
+    dates = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
+    if kind != DATE_DAY_FIRST:
+        return dates
+    day_first = pd.to_datetime(values, errors="coerce", format="mixed", dayfirst=True, utc=True)
+    begins_with_year = values.astype(str).str.match(r"\d{4}")  # such as 2024-05-01
+    return dates.where(begins_with_year, day_first)
 
 
 def date_parts(dates: pd.Series) -> dict[str, pd.Series]:
