@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from src.data.tabular_datamodule import TabularDataModule
 from src.data.table_preparation import DATE_DAY_FIRST, parse_dates
+from src.data.tabular_datamodule import TabularDataModule
 
 
 @pytest.fixture
