@@ -21,8 +21,8 @@ def read_table(
     """Return the table in a file; `diabetes` is scikit-learn's embedded one.
 
     Args:
-        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out. Where it
-            is not a comma, numbers may have a decimal comma, and dots between thousands.
+        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out; where
+            it is no comma, numbers may have a decimal comma, and dots between thousands.
         keep_bad_lines: fill lines that have too many cells with `UNREADABLE`.
         thousands: columns with dots between thousands in the training; see `plain_numbers`.
 

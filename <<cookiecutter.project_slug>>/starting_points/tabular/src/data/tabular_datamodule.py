@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api import types
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from src.data.split_datamodule import SplitDataModule
 from src.data.table_files import read_table
 from src.data.table_preparation import TablePreparation, kinds_of_columns, to_text
+from src.data.table_target import (
+    CLASSIFICATION,
+    REGRESSION,
+    class_names_of,
+    guess_task,
+    to_numbers,
+)
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
-REGRESSION, CLASSIFICATION = "regression", "classification"
-MAX_CLASSES = 100
-FEWEST_NUMBERS = 10  # a target of whole numbers with no more different ones holds classes
 FEWEST_ROWS = 20
-WRITE_NUMBERS = "write its numbers without units and without separators of thousands"
 
 
 class TableRows(TensorDataset):
@@ -128,8 +130,8 @@ class TabularDataModule(SplitDataModule):
         for column in table.attrs.get("unclear", []):
             if column not in self.drop:
                 raise ValueError(
-                    f"{self.path}: the dots in {column} may be decimal points or separate thousands: "
-                    "remove them from the file, or separate its columns by commas if they are points"
+                    f"{self.path}: the dots in {column} may be decimal points or separate "
+                    "thousands: remove them, or separate the columns by commas if they are points"
                 )
         complete = table[table[self.target].notna()].drop(columns=self.drop)
         if len(complete) < len(table):
@@ -254,49 +256,3 @@ class TabularDataModule(SplitDataModule):
         if self.data_train is not None:
             self.data_train = None
             self.setup()
-
-
-def guess_task(target: pd.Series) -> str:
-    """Return whether a target holds numbers or classes, and log it."""
-    different = target.nunique()
-    numeric = types.is_numeric_dtype(target) and not types.is_bool_dtype(target)
-    whole = numeric and bool((target % 1 == 0).all())
-    numbers = numeric and not (whole and different <= FEWEST_NUMBERS)
-    task, other = (REGRESSION, CLASSIFICATION)[:: 1 if numbers else -1]
-    log.info(
-        "%s holds %d different %s: data.task=%s (data.task=%s says otherwise)",
-        *(target.name, different, "numbers" if numeric else "texts", task, other),
-    )
-    return task
-
-
-def class_names_of(target: pd.Series) -> list[str]:
-    """Return the classes in a target, numbers by their size.
-
-    Raises:
-        ValueError: if there is only one, or more than `MAX_CLASSES`.
-    """
-    names = to_text(pd.Series(sorted(target.unique(), key=lambda value: (str(type(value)), value))))
-    if not 2 <= len(names) <= MAX_CLASSES:
-        numeric = types.is_numeric_dtype(target)
-        raise ValueError(
-            f"{target.name} has {len(names)} classes, not 2 to {MAX_CLASSES}: set data.target to "
-            f"another column, or {'data.task=regression' if numeric else WRITE_NUMBERS}"
-        )
-    return names.tolist()
-
-
-def to_numbers(target: pd.Series) -> pd.Series:
-    """Return the target as numbers.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
-    numbers = pd.to_numeric(target, errors="coerce").astype(float)
-    if numbers.isna().any():
-        example = target[numbers.isna()].iloc[0]
-        raise ValueError(
-            f"{target.name} holds {example!r}, but regression needs numbers: set data.target to "
-            f"another column, or data.task=classification, or {WRITE_NUMBERS}"
-        )
-    return numbers
