@@ -239,8 +239,8 @@ class TabularDataModule(SplitDataModule):
         features, problems = self.fitted.preparation.transform(table)
         for column, unknown in self.fitted.preparation.unknown_categories(table).items():
             log.warning(
-                "%s: %d rows hold a category that was not in the training, such as %r",
-                *(column, len(unknown), unknown[0]),
+                "Column %s has categories that were not in the training, such as %r (%d of %d rows)",
+                *(column, unknown[0], len(unknown), len(table)),
             )
         return RowsToPredict(torch.from_numpy(features), problems)
 
