@@ -239,7 +239,7 @@ class TabularDataModule(SplitDataModule):
         features, problems = self.fitted.preparation.transform(table)
         for column, unknown in self.fitted.preparation.unknown_categories(table).items():
             log.warning(
-                "Column %s has categories that were not in the training, such as %r (%d of %d rows)",
+                "Column %s has categories that were not in the training, such as %r (%d of %d)",
                 *(column, unknown[0], len(unknown), len(table)),
             )
         return RowsToPredict(torch.from_numpy(features), problems)
