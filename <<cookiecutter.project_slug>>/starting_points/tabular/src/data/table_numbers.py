@@ -54,5 +54,5 @@ def signs_in(texts: pd.Series) -> set[str]:
 
 
 def matches(texts: pd.Series, pattern: str) -> pd.Series:
-    """Return which cells match a pattern as a whole; gaps do not."""
-    return texts.str.fullmatch(f"(?:{pattern})", na=False).astype(bool)
+    """Return which cells match a pattern, with or without spaces around it; gaps do not."""
+    return texts.str.fullmatch(f" *(?:{pattern}) *", na=False).astype(bool)
