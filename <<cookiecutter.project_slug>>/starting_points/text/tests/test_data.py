@@ -55,7 +55,7 @@ def test_lines_are_predicted_from_a_checkpoint_alone(reviews: Path, tmp_path: Pa
     restored.load_state_dict(state)
     lines = restored.prediction_dataset(str(tmp_path / "new.txt"))
     assert restored.class_names == ["con", "pro"]
-    assert lines.names == ["1", "2", "3"]
+    assert lines.names == ["row 1", "row 2", "row 3"]
     assert lines[0]["attention_mask"].tolist() == [1, 1, 1, 0, 0, 0]
     with pytest.raises(ValueError, match="no text"):
         lines[1]

@@ -1,22 +1,30 @@
 """Read tables: CSV and parquet files, and a table that comes with scikit-learn."""
 
-import re
+import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from src.data.table_numbers import plain_numbers
+
+log = logging.getLogger(__name__)
+
 GAPS = ["?", "-", " "]  # cells without a value, besides those that pandas knows
 UNREADABLE = "(too many cells)"  # fills a line of a CSV file that cannot be read
 
 
-def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
+def read_table(
+    path: str, keep_bad_lines: bool = False, thousands: Collection[str] | None = None
+) -> pd.DataFrame:
     """Return the table in a file; `diabetes` is scikit-learn's embedded one.
 
     Args:
-        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out, and so
-            is a decimal comma.
+        path: a `.csv`, `.tsv` or `.parquet` file. The separator of a CSV file is found out; where
+            it is no comma, numbers may have a decimal comma, and dots between thousands.
         keep_bad_lines: fill lines that have too many cells with `UNREADABLE`.
+        thousands: columns with dots between thousands in the training; see `plain_numbers`.
 
     Raises:
         ValueError: if the file is missing, of another kind, or cannot be read.
@@ -30,31 +38,46 @@ def read_table(path: str, keep_bad_lines: bool = False) -> pd.DataFrame:
     if suffix not in (".csv", ".tsv", ".parquet"):
         raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")
     try:
-        table = pd.read_parquet(file) if suffix == ".parquet" else read_csv(file, keep_bad_lines)
-    except (ValueError, OSError) as error:  # not UTF-8; those of pandas and pyarrow
+        if suffix == ".parquet":
+            table = pd.read_parquet(file)
+        else:
+            table = read_csv(file, keep_bad_lines, thousands)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read ({error}): save it as CSV UTF-8") from error
+    except (ValueError, OSError) as error:  # those of pandas and pyarrow
         raise ValueError(f"{path} cannot be read: {error}") from error
     table.columns = table.columns.map(str)
     return table
 
 
-def read_csv(file: Path, keep_bad_lines: bool) -> pd.DataFrame:
+def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None) -> pd.DataFrame:
     """Read a CSV file with the separator that its first line holds most of."""
-    with file.open(encoding="utf-8-sig") as lines:
-        header, sample = lines.readline(), lines.read(100_000)
+    encoding = encoding_of(file)
+    with file.open(encoding=encoding) as lines:
+        header = lines.readline()
     separator = max(",;\t|", key=header.count)
-    options: dict[str, Any] = {
-        "sep": separator,
-        "decimal": "," if separator != "," and re.search(r"\d,\d", sample) else ".",
-        "na_values": GAPS,
-        "encoding": "utf-8-sig",
-    }
+    options: dict[str, Any] = {"sep": separator, "na_values": GAPS, "encoding": encoding}
+    if separator != ",":
+        options["dtype"] = str
     try:
-        return pd.read_csv(file, low_memory=False, **options)
+        table = pd.read_csv(file, low_memory=False, **options)
     except pd.errors.ParserError:
         if not keep_bad_lines:
             raise
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
-        return pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
+        table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)
+    return table if separator == "," else plain_numbers(table, thousands)
+
+
+def encoding_of(file: Path) -> str:
+    """Return UTF-8 if the whole file is that, and otherwise what Excel writes, with a warning."""
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            all(lines)  # decodes each of them
+    except UnicodeDecodeError:
+        log.warning("%s is not UTF-8: it is read as cp1252, the encoding of Excel", file)
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def load_diabetes() -> pd.DataFrame:

@@ -78,8 +78,12 @@ def has_day_first(texts: pd.Series) -> bool:
 
 def parse_dates(values: pd.Series, kind: str) -> pd.Series:
     """Return dates, in UTC; NaT where a cell is none."""
-    day_first = kind == DATE_DAY_FIRST
-    return pd.to_datetime(values, errors="coerce", format="mixed", dayfirst=day_first, utc=True)
+    dates = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
+    if kind != DATE_DAY_FIRST:
+        return dates
+    day_first = pd.to_datetime(values, errors="coerce", format="mixed", dayfirst=True, utc=True)
+    begins_with_year = values.astype(str).str.match(r"\d{4}")  # such as 2024-05-01
+    return dates.where(begins_with_year, day_first)
 
 
 def date_parts(dates: pd.Series) -> dict[str, pd.Series]:
@@ -152,6 +156,16 @@ class TablePreparation:
         if texts.size:
             parts.append(self.encoder.transform(texts.to_numpy(dtype=object)))
         return np.hstack(parts).astype(np.float32), problems
+
+    def unknown_categories(self, table: pd.DataFrame) -> dict[str, list[str]]:
+        """Return the cells whose category the training rows had not, by column."""
+        _, texts, _ = split_columns(table, self.kinds)
+        found = {}
+        for name, known in zip(texts, self.learned["categories"], strict=True):
+            unknown = texts[name][~texts[name].isin([*known, UNREADABLE])]
+            if len(unknown):
+                found[name] = unknown.tolist()
+        return found
 
 
 def new_imputer() -> SimpleImputer:

@@ -2,27 +2,30 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api import types
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from src.data.split_datamodule import SplitDataModule
 from src.data.table_files import read_table
 from src.data.table_preparation import TablePreparation, kinds_of_columns, to_text
+from src.data.table_target import (
+    CLASSIFICATION,
+    REGRESSION,
+    class_names_of,
+    guess_task,
+    to_numbers,
+)
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
-REGRESSION, CLASSIFICATION = "regression", "classification"
-MAX_CLASSES = 100
-FEWEST_NUMBERS = 10  # a target of whole numbers with no more different ones holds classes
 FEWEST_ROWS = 20
 
 
@@ -45,7 +48,7 @@ class RowsToPredict(Dataset[Tensor]):
 
     def __init__(self, features: Tensor, problems: Sequence[str]) -> None:
         self.features, self.problems = features, problems
-        self.names = [str(number) for number in range(1, len(features) + 1)]
+        self.names = [f"row {number}" for number in range(1, len(features) + 1)]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -67,6 +70,7 @@ class Fitted:
     target_mean: float  # 0 and 1 for classification
     target_std: float
     preparation: TablePreparation
+    thousands: list[str] = field(default_factory=list)  # columns with dots between them
 
 
 class TabularDataModule(SplitDataModule):
@@ -123,6 +127,12 @@ class TabularDataModule(SplitDataModule):
                     f"{self.path} has no column {column}, only {', '.join(table.columns)}: "
                     "set data.target=COLUMN (and data.drop)"
                 )
+        for column in table.attrs.get("unclear", []):
+            if column not in self.drop:
+                raise ValueError(
+                    f"{self.path}: the dots in {column} may be decimal points or separate "
+                    "thousands: remove them, or separate the columns by commas if they are points"
+                )
         complete = table[table[self.target].notna()].drop(columns=self.drop)
         if len(complete) < len(table):
             log.info("%d rows without %s are left out", len(table) - len(complete), self.target)
@@ -131,6 +141,7 @@ class TabularDataModule(SplitDataModule):
                 f"{self.path} has {len(complete)} rows with {self.target}: "
                 f"{FEWEST_ROWS} are needed for training, validation and test"
             )
+        complete.attrs = table.attrs
         return complete.reset_index(drop=True)
 
     def split(self) -> list[np.ndarray]:
@@ -159,7 +170,10 @@ class TabularDataModule(SplitDataModule):
             else:
                 numbers = to_numbers(target).iloc[rows]
                 mean, std = float(numbers.mean()), float(numbers.std()) or 1.0
-            self._fitted = Fitted(task, names, mean, std, preparation)
+            thousands = self.table.attrs.get("thousands", [])
+            for column in thousands:
+                log.info("Column %s has dots between thousands: 1.234 is read as 1234", column)
+            self._fitted = Fitted(task, names, mean, std, preparation, thousands)
         return self._fitted
 
     @property
@@ -221,7 +235,13 @@ class TabularDataModule(SplitDataModule):
         Raises:
             ValueError: if the file cannot be read, or lacks a column.
         """
-        features, problems = self.fitted.preparation.transform(read_table(path, True))
+        table = read_table(path, keep_bad_lines=True, thousands=self.fitted.thousands)
+        features, problems = self.fitted.preparation.transform(table)
+        for column, unknown in self.fitted.preparation.unknown_categories(table).items():
+            log.warning(
+                "Column %s has categories that were not in the training, such as %r (%d of %d)",
+                *(column, unknown[0], len(unknown), len(table)),
+            )
         return RowsToPredict(torch.from_numpy(features), problems)
 
     def state_dict(self) -> dict[str, Any]:
@@ -236,48 +256,3 @@ class TabularDataModule(SplitDataModule):
         if self.data_train is not None:
             self.data_train = None
             self.setup()
-
-
-def guess_task(target: pd.Series) -> str:
-    """Return whether a target holds numbers or classes, and log it."""
-    different = target.nunique()
-    numeric = types.is_numeric_dtype(target) and not types.is_bool_dtype(target)
-    whole = numeric and bool((target % 1 == 0).all())
-    numbers = numeric and not (whole and different <= FEWEST_NUMBERS)
-    task, other = (REGRESSION, CLASSIFICATION)[:: 1 if numbers else -1]
-    log.info(
-        "%s holds %d different %s: data.task=%s (data.task=%s says otherwise)",
-        *(target.name, different, "numbers" if numeric else "texts", task, other),
-    )
-    return task
-
-
-def class_names_of(target: pd.Series) -> list[str]:
-    """Return the classes in a target, numbers by their size.
-
-    Raises:
-        ValueError: if there is only one, or more than `MAX_CLASSES`.
-    """
-    names = to_text(pd.Series(sorted(target.unique(), key=lambda value: (str(type(value)), value))))
-    if not 2 <= len(names) <= MAX_CLASSES:
-        raise ValueError(
-            f"{target.name} has {len(names)} classes, not 2 to {MAX_CLASSES}: set data.target to "
-            "another column, or data.task=regression if it holds numbers"
-        )
-    return names.tolist()
-
-
-def to_numbers(target: pd.Series) -> pd.Series:
-    """Return the target as numbers.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
-    numbers = pd.to_numeric(target, errors="coerce").astype(float)
-    if numbers.isna().any():
-        example = target[numbers.isna()].iloc[0]
-        raise ValueError(
-            f"{target.name} holds {example!r}, but regression needs numbers: set data.target to "
-            "another column, or data.task=classification"
-        )
-    return numbers

@@ -36,7 +36,7 @@ class TextsToPredict(Dataset[dict[str, Tensor]]):
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer) -> None:
         self.texts, self.tokenizer = texts, tokenizer
-        self.names = [str(number) for number in range(1, len(texts) + 1)]
+        self.names = [f"row {number}" for number in range(1, len(texts) + 1)]
 
     def __len__(self) -> int:
         """Return the number of texts."""
