@@ -145,8 +145,8 @@ def fit_and_test(model: LightningModule, folder: Path) -> ConfusionMatrix:
 
 def test_pictures_show_what_was_predicted(tmp_path: Path) -> None:
     matrix = fit_and_test(Brightest(), tmp_path)
-    assert matrix.counts is not None
-    assert matrix.counts.tolist() == [[3, 0, 1], [0, 3, 0], [0, 0, 2]]
+    assert matrix.metric is not None
+    assert matrix.metric.compute().tolist() == [[3, 0, 1], [0, 3, 0], [0, 0, 2]]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "test_confusion_matrix_step_3.png",
         "train_batch_step_0.png",
@@ -161,5 +161,6 @@ def test_a_model_without_pictures_trains(tmp_path: Path, caplog: pytest.LogCaptu
         fit_and_test(WithoutForward(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train_batch_step_0.png"]
     assert caplog.messages == [
-        f"No pictures: self(images) is not called by {step}_step" for step in ("validation", "test")
+        f"No pictures: {step}_step does not call self(images), or gets no logits (B, K)"
+        for step in ("validation", "test")
     ]

@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from src.callbacks import pictures
 from src.callbacks.failsafe import disable_on_error
@@ -50,7 +50,6 @@ class PredictionCallback(PictureCallback):
     labels: Tensor  # (B,)
     predictions: Tensor | None = None  # int64 (B,)
     num_classes = 0
-    is_called = False
 
     def watch_step(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
         """Listen to the calls of the module in this step, if the batch holds images."""
@@ -61,13 +60,11 @@ class PredictionCallback(PictureCallback):
             return
         self.images, self.labels = found
         self.predictions = None
-        self.is_called = False
         self.handle = pl_module.register_forward_hook(self.keep_predictions)
 
     @disable_on_error
     def keep_predictions(self, module: Any, inputs: Any, logits: Any) -> None:
         """Keep the likeliest classes, if these are the first logits `(B, K)` of the step."""
-        self.is_called = True
         if self.predictions is None and pictures.are_logits(logits, len(self.labels)):
             self.num_classes = logits.shape[1]
             self.predictions = logits.detach().argmax(dim=1)
@@ -76,8 +73,7 @@ class PredictionCallback(PictureCallback):
         """Return the classes `(B,)` that a step predicted; None, once, if they are not known."""
         self.stop_watching()
         if self.predictions is None:
-            problem = "returns no logits (B, K) in" if self.is_called else "is not called by"
-            self.disable(trainer, f"self(images) {problem} {step}")
+            self.disable(trainer, f"{step} does not call self(images), or gets no logits (B, K)")
         return self.predictions
 
     def stop_watching(self) -> None:
@@ -148,11 +144,11 @@ class LogImages(PredictionCallback):
 class ConfusionMatrix(PredictionCallback):
     """Draw how often the test images of a class were predicted as each class."""
 
-    counts: Tensor | None = None  # int64 (K, K), labels by predictions
+    metric: MulticlassConfusionMatrix | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the counts of another test."""
-        self.counts = None
+        self.metric = None
 
     @disable_on_error
     def on_test_batch_start(
@@ -169,18 +165,18 @@ class ConfusionMatrix(PredictionCallback):
             return
         classes = self.predictions_of(trainer, "test_step")
         if classes is not None:
-            cells = self.labels * self.num_classes + classes
-            counts = torch.bincount(cells, minlength=self.num_classes**2)
-            counts = counts.view(self.num_classes, self.num_classes)
-            self.counts = counts if self.counts is None else self.counts + counts
+            if self.metric is None:
+                metric = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
+                self.metric = metric.to(classes.device)
+            self.metric.update(classes, self.labels)
 
     @disable_on_error
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add up the counts of all devices, and draw them."""
-        if self.counts is not None:
-            counts = trainer.strategy.reduce(self.counts, reduce_op="sum")
+        if self.metric is not None:
+            self.metric.compute()  # on all devices, which it adds up
             if trainer.is_global_zero:
                 datamodule = getattr(trainer, "datamodule", None)
-                names = pictures.names_of(range(len(counts)), datamodule)
-                picture = pictures.draw_confusion_matrix(counts.cpu(), names)
+                names = pictures.names_of(range(self.num_classes), datamodule)
+                picture = pictures.draw_confusion_matrix(self.metric, names)
                 pictures.save_picture(trainer, picture, self.output_dir, "test/confusion_matrix")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from matplotlib import get_data_path
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 GREEN = (38, 128, 62)
 RED = (196, 32, 32)
-BLACK, WHITE = 0, 255  # grey values
 
 NO_IMAGES = "the batches are not images (B, C, H, W) and labels (B,)"
 
@@ -29,10 +31,7 @@ LINE = 18  # of a caption
 ROW = CELL + 2 * LINE  # an image above its caption
 COLUMNS = 8  # images in a row
 
-# A confusion matrix, in pixels
-MATRIX = 900
-MARGIN = 180  # for the names of the classes
-MAX_NAMED_CLASSES = 20  # more leave no room for names and counts
+MAX_CLASSES_WITH_COUNTS = 20  # in a confusion matrix; more leave no room for numbers
 
 
 def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tensor] | None:
@@ -40,10 +39,8 @@ def labelled_images(batch: Any, number: int | None = None) -> tuple[Tensor, Tens
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         return None
     images, labels = batch
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
-        return None
-    are_images = images.ndim == 4 and images.shape[1] in (1, 3)
-    if not are_images or labels.ndim != 1:
+    are_tensors = isinstance(images, Tensor) and isinstance(labels, Tensor)
+    if not are_tensors or (images.ndim, labels.ndim) != (4, 1) or images.shape[1] not in (1, 3):
         return None
     return images[:number], labels[:number]
 
@@ -86,7 +83,7 @@ def draw_grid(
         left = column * CELL
         top = row * ROW
         image = Image.fromarray(array)
-        tile = fit_square(image, CELL - GAP)
+        tile = image.resize((CELL - GAP, CELL - GAP), Image.Resampling.NEAREST)
         grid.paste(tile, (left, top))
         colour = GREEN if are_right[i] else RED
         for number, line in enumerate(captions[i].splitlines()):
@@ -132,62 +129,13 @@ def channel_values(datamodule: Any, name: str, default: float) -> Tensor:
         return torch.tensor(default)
 
 
-def fit_square(picture: Image.Image, side: int) -> Image.Image:
-    """Return a picture resized to `(side, side)` pixels; enlarged pixels stay sharp."""
-    return picture.resize((side, side), Image.Resampling.NEAREST)
-
-
-def draw_confusion_matrix(counts: Tensor, names: Sequence[str]) -> Image.Image:
-    """Draw how often a class (row) was predicted as another (column); counts are int `(K, K)`."""
-    classes = len(names)
-    cell = MATRIX // max(classes, MAX_NAMED_CLASSES)
-    cell = max(cell, 4)  # pixels that can still be told apart
-    side = cell * classes
-    width = MARGIN + side
-    picture = Image.new("L", (width, width), WHITE)
-    matrix = fit_square(shades(counts), side)
-    picture.paste(matrix, (MARGIN, MARGIN))
-    draw = ImageDraw.Draw(picture)
-    draw.font = load_font(12)
-    draw.text((4, 4), "rows: label\ncolumns: prediction", BLACK)
-    if classes <= MAX_NAMED_CLASSES:
-        first = MARGIN + cell // 2
-        middles = [first + i * cell for i in range(classes)]
-        write_names(picture, names, middles)
-        write_counts(draw, counts, middles)
-    return picture
-
-
-def shades(counts: Tensor) -> Image.Image:
-    """Return a picture with a pixel per count `(K, K)`: the larger its share of a row, the darker.
-
-    The darkest is a grey on which a black number can be read.
-    """
-    totals = counts.sum(dim=1, keepdim=True)
-    shares = counts / totals.clamp(min=1)
-    greys = WHITE - 180 * shares
-    return Image.fromarray(greys.byte().numpy())
-
-
-def write_names(picture: Image.Image, names: Sequence[str], middles: Sequence[int]) -> None:
-    """Write the names of the classes beside the rows and, upwards, above the columns."""
-    height = 2 * LINE
-    room = MARGIN - 2 * LINE  # below the title
-    for name, middle in zip(names, middles, strict=True):
-        text, font = fit_text(name, room)
-        beside = (MARGIN - GAP, middle)
-        ImageDraw.Draw(picture).text(beside, text, BLACK, font, anchor="rm")
-        label = Image.new("L", (room, height), WHITE)
-        ImageDraw.Draw(label).text((0, height // 2), text, BLACK, font, anchor="lm")
-        above = label.rotate(90, expand=True)
-        picture.paste(above, (middle - height // 2, MARGIN - GAP - room))
-
-
-def write_counts(draw: ImageDraw.ImageDraw, counts: Tensor, middles: Sequence[int]) -> None:
-    """Write the counts `(K, K)` into the cells of a matrix, given the pixels of their middles."""
-    for y, row in zip(middles, counts.tolist(), strict=True):
-        for x, count in zip(middles, row, strict=True):
-            draw.text((x, y), str(count), BLACK, anchor="mm")
+def draw_confusion_matrix(metric: MulticlassConfusionMatrix, names: list[str]) -> Image.Image:
+    """Draw how often a class (row) was predicted as another (column)."""
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    metric.plot(ax=figure.subplots(), labels=names, add_text=len(names) <= MAX_CLASSES_WITH_COUNTS)
+    file = BytesIO()
+    figure.savefig(file)
+    return Image.open(file)
 
 
 def save_picture(trainer: Trainer, picture: Image.Image, folder: Path, key: str) -> None:
