@@ -129,17 +129,19 @@ def test_the_matrix_counts_the_predictions_of_the_test(tmp_path: Path) -> None:
     labels = torch.cat([y for _, y in ImageData().test_dataloader()])
     cells = labels * CLASSES + found.argmax(1)
     expected = torch.bincount(cells, minlength=CLASSES**2).view(CLASSES, CLASSES)
-    assert torch.equal(callbacks[2].counts, expected)
+    assert torch.equal(callbacks[2].metric.compute(), expected)
 
 
-NOT_CALLED = [f"self(images) is not called by {step}_step" for step in ("validation", "test")]
-NO_LOGITS = [text.replace("is not called by", "returns no logits (B, K) in") for text in NOT_CALLED]
+NO_LOGITS = [
+    f"{step}_step does not call self(images), or gets no logits (B, K)"
+    for step in ("validation", "test")
+]
 
 
 @pytest.mark.parametrize(
     ("model", "data", "reasons"),
     [
-        (CallsNet, ImageData, NOT_CALLED),
+        (CallsNet, ImageData, NO_LOGITS),
         (Pairs, ImageData, NO_LOGITS),
         (Classifier, PlainData, [pictures.NO_IMAGES]),
         (OfDicts, DictData, [pictures.NO_IMAGES]),
