@@ -102,9 +102,9 @@ def split_files(
 
 def position(path: Path, root: Path, seed: int) -> float:
     """Return the place of a file in a random order, in `[0, 1)`."""
-    path, root = path.absolute(), root.absolute()
-    name = path.relative_to(root) if path.is_relative_to(root) else path
-    digest = sha256(os.fsencode(f"{seed}/{name.as_posix()}")).digest()
+    folder = os.path.join(os.path.abspath(root), "")
+    name = os.path.abspath(path).removeprefix(folder).replace(os.sep, "/")
+    digest = sha256(os.fsencode(f"{seed}/{name}")).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 

@@ -55,6 +55,6 @@ def pretrained_weights(pretrained: str | bool) -> Mapping[str, Tensor]:
     except (OSError, RuntimeError, UnpicklingError) as error:
         raise ValueError(
             f"pretrained={pretrained} holds no weights ({type(error).__name__}): download "
-            f"{models.ResNet18_Weights.DEFAULT.url}. To evaluate or predict, where a checkpoint "
-            "has the weights: model.net.pretrained=false"
+            f"{models.ResNet18_Weights.DEFAULT.url}. With a checkpoint, which has the weights: "
+            "model.net.pretrained=false"
         ) from None
