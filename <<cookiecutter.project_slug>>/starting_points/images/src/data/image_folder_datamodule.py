@@ -9,17 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from src.data import labelled_files
 from src.data.image_datamodule import ImageDataModule
 from src.data.image_files import ImagesToPredict, read_image
-from src.data.labelled_files import (
-    Labelled,
-    class_folders,
-    list_folders,
-    read_csv,
-    split_files,
-    without_broken_files,
-    write_digits,
-)
+from src.data.labelled_files import Labelled
 from src.data.loading import default_workers
 
 
@@ -97,8 +90,6 @@ class ImageFolderDataModule(ImageDataModule):
         num_workers: processes that decode; None takes one per core, at most 8.
         loader: further arguments of the `DataLoader`.
         in_memory: keep decoded images in each worker, for small datasets.
-        check_files: read the header of each file before training (about 40 microseconds each on a
-            local disk), and leave out those that are no images, with a warning.
         channels_last: memory format of the batches; None: channels_last on CUDA.
         batch_augmentation: applied on the device to training batches, uint8
             `(B, 3, image_size, image_size)`, with the same random numbers for all images of one.
@@ -126,7 +117,6 @@ class ImageFolderDataModule(ImageDataModule):
         num_workers: int | None = None,
         loader: Mapping[str, Any] | None = None,
         in_memory: bool = False,
-        check_files: bool = True,
         channels_last: bool | None = None,
         batch_augmentation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -140,21 +130,13 @@ class ImageFolderDataModule(ImageDataModule):
             loader=loader,
         )
         self.in_memory = in_memory
-        self.check_files = check_files
         self.is_digits = path == "digits"
-        if self.is_digits:
-            self.path = Path(data_dir, "digits_png")
-            self.known_classes = [str(digit) for digit in range(10)]
-        else:
-            self.path = Path(path).expanduser()
-            self.known_classes = []
+        self.path = Path(data_dir, "digits_png") if self.is_digits else Path(path).expanduser()
+        self.known_classes = list("0123456789") if self.is_digits else []
         self.columns = (file_column, label_column)
         self.image_size = image_size
-        resize = v2.Resize(image_size)
-        crop = v2.CenterCrop(image_size)
-        self.transform = v2.Compose([resize, crop])
-        augment = augmentation or v2.Identity()
-        self.train_transform = v2.Compose([augment, resize, crop])
+        self.transform = v2.Compose([v2.Resize(image_size), v2.CenterCrop(image_size)])
+        self.train_transform = v2.Compose([augmentation or v2.Identity(), self.transform])
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
 
@@ -179,7 +161,7 @@ class ImageFolderDataModule(ImageDataModule):
         """Return the classes of the training images, without listing the images of a folder."""
         root = self.training_root()
         if root.is_dir():
-            names = [folder.name for folder in class_folders(root)]
+            names = [folder.name for folder in labelled_files.class_folders(root)]
         else:
             files = self.find_files(root)
             names = sorted({name for _, name in files})
@@ -193,9 +175,9 @@ class ImageFolderDataModule(ImageDataModule):
     def find_files(self, root: Path) -> list[Labelled]:
         """Return the image files in a folder of classes or a CSV file, with their classes."""
         if root.is_dir():
-            files = list_folders(root)
+            files = labelled_files.list_folders(root)
         elif root.is_file():
-            files = read_csv(root, *self.columns)
+            files = labelled_files.read_csv(root, *self.columns)
         else:
             raise ValueError(f"{root} does not exist: set data.path to a folder or a CSV file")
         if not files:
@@ -205,7 +187,7 @@ class ImageFolderDataModule(ImageDataModule):
     def prepare_data(self) -> None:
         """Write the digits as PNG files, if they are asked for."""
         if self.is_digits and not self.path.is_dir():
-            write_digits(self.path)
+            labelled_files.write_digits(self.path)
 
     def setup(self, stage: str | None = None) -> None:
         """List and split the files once."""
@@ -217,11 +199,10 @@ class ImageFolderDataModule(ImageDataModule):
             folder = self.path / name
             if root != self.path and folder.is_dir():
                 sets[name] = self.find_files(folder)
-        if self.check_files:
-            sets = without_broken_files(sets)
+        sets = labelled_files.without_broken_files(sets)
         fractions = {name: share for name, share in self.fractions.items() if name not in sets}
         folder = root if root.is_dir() else root.parent
-        sets |= split_files(sets["train"], folder, fractions, self.split_seed)
+        sets |= labelled_files.split_files(sets["train"], folder, fractions, self.split_seed)
         self.data_train = self.dataset(sets["train"], self.train_transform)
         self.data_val = self.dataset(sets["val"], self.transform)
         self.data_test = self.dataset(sets["test"], self.transform)
@@ -229,8 +210,7 @@ class ImageFolderDataModule(ImageDataModule):
     def dataset(self, files: Sequence[Labelled], transform: v2.Compose) -> LabelledImages:
         """Return a dataset of image files and their class numbers."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        found = {name for _, name in files}
-        unknown = sorted(found.difference(numbers))
+        unknown = sorted({name for _, name in files}.difference(numbers))
         if unknown:
             raise ValueError(
                 f"{self.path} holds the classes {', '.join(unknown)}, which are not among those "
