@@ -7,6 +7,7 @@ DEMO = demo/my_ml_project
 IN_DEMO = cd $(DEMO) && $(WITH_UV)
 PYTHON_OF_DEMO = PROJECT=$(abspath $(DEMO)) $(WITH_UV) $(DEMO)/.venv/bin/python
 MACHINERY = $(PYTHON_OF_DEMO) -m pytest $(CURDIR)/tests/machinery
+CAMPAIGNS = $(addprefix $(CURDIR)/tests/machinery/test_,campaigns.py mlflow_outage.py)
 ACCELERATOR ?= cpu
 
 .PHONY: demo bake test extras machinery slow faults check fix bench next lowest clean
@@ -35,8 +36,11 @@ slow: bake extras ## the tests that take minutes
 	$(RUN) pytest -m slow
 	$(MACHINERY) -m slow
 
-faults: bake extras ## kill runs and resume them: each must end like one that was not killed
+faults: bake extras ## the campaigns: kills, outages, hostile files and answers; RUN_ARGS="--kills 30"
 	$(PYTHON_OF_DEMO) tests/machinery/faults.py $(RUN_ARGS)
+	$(PYTHON_OF_DEMO) -m pytest -s $(CAMPAIGNS)
+	$(MACHINERY) -m slow -k twenty_kills
+	$(RUN) pytest -m slow tests/test_answers.py
 
 check: $(UV) ## lint, format, types, links in documents; the project as it lies; changes nothing
 	$(RUN) ruff format --check --no-cache .
