@@ -15,7 +15,7 @@ from conftest import Command, Compose
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
-from src.callbacks.training_speed import TrainingSpeed
+from src.callbacks.device_monitor import TrainingSpeed
 from src.data.digits_datamodule import DigitsDataModule
 from src.data.image_datamodule import ImageDataModule, NormalizeImages
 from src.train import train
@@ -192,7 +192,7 @@ class Line(pl.LightningModule):
 def test_a_run_that_waits_for_data_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.callbacks.training_speed.MIN_SECONDS", 0.1)
+    monkeypatch.setattr("src.callbacks.device_monitor.MIN_SECONDS", 0.1)
     speed = TrainingSpeed()
     logger = pl.loggers.CSVLogger(tmp_path)
     trainer = pl.Trainer(

@@ -3,19 +3,54 @@
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
-from torch.utils.data import random_split
+from torch.utils.data import Dataset, random_split
 from torchvision.transforms import v2
 
 from src.data.image_datamodule import ImageDataModule
-from src.data.image_files import ImagesToPredict
-from src.data.in_memory import InMemoryImages, as_batch
 
 VAL_SIZE = TEST_SIZE = 250
+
+Batch = tuple[Tensor, Tensor]
+
+
+class InMemoryImages(Dataset[Batch]):
+    """Labelled images as two tensors.
+
+    A `DataLoader` calls `__getitems__` once per batch: one tensor operation replaces a Python call
+    per image.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        labels: int64 `(N,)`.
+        device: where both are kept; None leaves them where they are.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, device: str | None = None) -> None:
+        self.images, self.labels = images.to(device), labels.to(device)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return an image, uint8 `(C, H, W)`, and its label, int64 `()`."""
+        return self.images[index], self.labels[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch: images, uint8 `(B, C, H, W)`, and labels, int64 `(B,)`."""
+        rows = torch.as_tensor(indices, device=self.labels.device)
+        return self.images.index_select(0, rows), self.labels.index_select(0, rows)
+
+
+def as_batch(batch: Batch) -> Batch:
+    """Return what `__getitems__` returned, which is a batch already."""
+    return batch
 
 
 class DigitsDataModule(ImageDataModule):
@@ -76,8 +111,10 @@ class DigitsDataModule(ImageDataModule):
         generator = torch.Generator().manual_seed(42)
         self.data_train, self.data_val, self.data_test = random_split(digits, sizes, generator)
 
-    def prediction_dataset(self, path: str) -> ImagesToPredict:
+    def prediction_dataset(self, path: str) -> Dataset[Tensor]:
         """Return image files as the model takes them: grey, 28x28, normalised."""
+        from src.data.image_files import ImagesToPredict  # decoders, which training does without
+
         exact = v2.ToDtype(torch.float32)  # a grey value is no integer
         resize = v2.Resize(28)
         crop = v2.CenterCrop(28)

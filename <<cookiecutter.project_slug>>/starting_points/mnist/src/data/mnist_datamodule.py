@@ -16,8 +16,7 @@ import torch
 from torch.utils.data import random_split
 from torchvision.datasets import MNIST
 
-from src.data.digits_datamodule import DigitsDataModule
-from src.data.in_memory import InMemoryImages
+from src.data.digits_datamodule import DigitsDataModule, InMemoryImages
 
 log = logging.getLogger(__name__)
 
