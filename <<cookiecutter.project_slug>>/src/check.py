@@ -46,6 +46,8 @@ def problems_of(verb: str, override: str) -> list[str]:
 
 def main() -> None:
     """Print the problems by file; exit with 1 if there are any."""
+    if unknown := set(sys.argv[1:]) - {"json=true"}:
+        sys.exit(f"Error: {unknown.pop()} is no argument of check.py. Type json=true, or nothing")
     found: dict[str, list[str]] = {}
     known: set[str] = set()
     checked = [*configurations()]

@@ -28,6 +28,8 @@ from src.runtime.run_folder import run_dirs_and_records_below
 @hydra_command("report")
 def main(cfg: DictConfig) -> None:
     """Read the run folders, and print or write what was asked for."""
+    if cfg.top is not None and not (isinstance(cfg.top, int) and cfg.top > 0):
+        raise ConfigError(f"top={cfg.top} is no number of rows. Type top=5, or top=null for all")
     task_dir = Path(cfg.paths.log_dir, cfg.task)
     folder = task_dir / "multiruns" / cfg.sweep if cfg.sweep else task_dir / "runs"
     runs = report.run_results(run_dirs_and_records_below(folder))
@@ -44,7 +46,7 @@ def main(cfg: DictConfig) -> None:
     metric, mode = report.metric_and_mode(runs, cfg.metric, cfg.mode)
     report.print_runs(runs, metric, mode, cfg.top)
     if cfg.csv:
-        report.write_csv(cfg.csv, [run.row for run in runs])
+        report.write_csv(str(cfg.csv), [run.row for run in runs])
         print(f"Table: {cfg.csv}")
     picture = Path(cfg.paths.output_dir, "report.png")
     best = report.groups_best_first(runs, metric, mode)[: cfg.top]

@@ -78,8 +78,8 @@ def test_an_error_of_torch_names_the_disks(
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("model.optimizer.lr=abc", "not supported between instances of"),
-        ("model.optimizer.lr=null", "not supported between instances of"),
+        ("model.optimizer.lr=abc", "model.optimizer has a value of a wrong type"),
+        ("model.optimizer.lr=null", "model.optimizer has a value of a wrong type"),
         ("-m seed=0,1 sweep_name=", "sweep_name is empty. Type sweep_name=NAME"),
         ("ckpt_path={folder}/other.ckpt", "For its weights: init_from=PATH"),
         ("ckpt_path={folder}/pickled.ckpt", "is damaged or holds more than plain data"),
@@ -114,3 +114,22 @@ def test_a_run_whose_record_was_deleted_is_no_run(command: Command, tmp_path: Pa
     (folder / "run.json").write_text('{"status": "killed", "task": "train"}')
     answer = command(f"ckpt_path={folder}", *QUICK, *FEW, "trainer.max_epochs=2")
     assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "expected"),
+    [
+        ("report", "top=abc", "Type top=5"),
+        ("report", "top=-1", "Type top=5"),
+        ("check", "foo", "foo is no argument of check.py"),
+    ],
+)
+def test_other_commands_refuse_what_they_do_not_know(
+    command: Command, verb: str, typed: str, expected: str
+) -> None:
+    if verb == "report":
+        assert command(*QUICK, *FEW, "trainer.max_epochs=1").code == 0
+    answer = command(typed, verb=verb)
+    assert answer.code == 1
+    assert expected in answer.err
+    assert "Traceback" not in answer.err

@@ -142,8 +142,15 @@ class LitModule(LightningModule):
             self.net.compile()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and the scheduler."""
-        optimizer = self.optimizer(self.parameters(), **self.fused_override())
+        """Build the optimizer and the scheduler.
+
+        Raises:
+            ValueError: if the optimizer does not take its arguments.
+        """
+        try:
+            optimizer = self.optimizer(self.parameters(), **self.fused_override())
+        except TypeError as error:
+            raise ValueError(f"model.optimizer has a value of a wrong type: {error}") from error
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, **self.step_counts())

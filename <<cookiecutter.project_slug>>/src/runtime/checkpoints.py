@@ -27,6 +27,7 @@ LEFT_OUT = object()
 COMPILED = "_orig_mod."  # what `torch.compile` puts before the names of weights
 # What wrappers put before the names of a net's weights; torch.compile inserts its own anywhere.
 WRAPPERS = re.compile(r"^(?:(?:model|net|module|_orig_mod)\.)+|\b_orig_mod\.")
+KINDS: dict[type, Any] = {tuple: tuple, frozenset: tuple, set: set}  # what is hashable stays so
 PLAIN = {
     *(str, bytes, bytearray, bool, int, float, complex, type(None)),
     *(torch.dtype, torch.device, torch.Size, Tensor, nn.Parameter),
@@ -90,7 +91,8 @@ class PlainCheckpointIO(TorchCheckpointIO):
             ConfigError: if it is not one from which Lightning can continue.
         """
         content = read_checkpoint(path, map_location)
-        if "pytorch-lightning_version" not in content:
+        # Lightning's own `.temp.ckpt` hands back bare weights from spawned processes.
+        if "pytorch-lightning_version" not in content and Path(path).name != ".temp.ckpt":
             raise ConfigError(f"{path} holds no training state. For its weights: init_from=PATH")
         return content
 
@@ -124,8 +126,7 @@ def to_plain_data(value: Any, changes: list[str], key: str = "") -> Any:
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         items = [to_plain_data(item, changes, f"{key}[{i}]") for i, item in enumerate(value)]
         items = [None if item is LEFT_OUT else item for item in items]
-        kind: Any = next((kind for kind in (tuple, set) if isinstance(value, kind)), list)
-        return kind(items)
+        return next((new for old, new in KINDS.items() if isinstance(value, old)), list)(items)
     for kind, simplified in CONVERSIONS.items():
         if isinstance(value, kind):
             plain = simplified(value)

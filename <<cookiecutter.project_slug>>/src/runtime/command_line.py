@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
@@ -38,22 +39,12 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-MISTAKES = (HydraException, OmegaConfBaseException, ValueError, TypeError, RuntimeError, IndexError)
-
-Function = Callable[[DictConfig], Any]
-Prepare = Callable[[list[str]], list[str]]
-Command = Callable[[], None]
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError, IndexError)
 
 
-@dataclass
-class CommandState:
-    """Progress of the command in this process."""
-
-    job_entered: bool = False  # Hydra has called the verb's function
-    training_started: bool = False  # a batch has passed: errors now keep their traceback
-
-
-state = CommandState()
+# Of the command in this process: whether Hydra has called its function, and whether a batch has
+# passed, after which errors keep their traceback.
+state = SimpleNamespace(job_entered=False, training_started=False)
 
 
 @dataclass
@@ -65,7 +56,7 @@ class CheckedTask:
         shows_traceback: whether the user has set `HYDRA_FULL_ERROR=1`.
     """
 
-    function: Function
+    function: Callable[..., Any]
     shows_traceback: bool
 
     def __call__(self, cfg: DictConfig) -> Any:
@@ -93,7 +84,7 @@ class CheckedTask:
             os.environ[FULL_ERROR] = "1"
 
 
-def hydra_command(config_name: str, prepare: Prepare = list) -> Callable[[Function], Command]:
+def hydra_command(config_name: str, prepare: Callable[..., Any] = list) -> Callable[..., Any]:
     """Return a decorator like `hydra.main`, with one-line errors and `--help`.
 
     Args:
@@ -101,7 +92,7 @@ def hydra_command(config_name: str, prepare: Prepare = list) -> Callable[[Functi
         prepare: gets the command line, and returns what Hydra reads in its place.
     """
 
-    def decorate(function: Function) -> Command:
+    def decorate(function: Callable[..., Any]) -> Callable[[], None]:
         @functools.wraps(function)
         def main() -> None:
             shows_traceback = os.environ.get(FULL_ERROR) == "1"
@@ -138,7 +129,7 @@ def print_help(config_name: str, docstring: str) -> None:
     print(f'Tab completion: eval "$(python src/{config_name}.py -sc install=bash)"')
 
 
-def _prepared(argv: list[str], prepare: Prepare) -> list[str]:
+def _prepared(argv: list[str], prepare: Callable[..., Any]) -> list[str]:
     """Return what Hydra reads in place of the command line that was typed."""
     signals.install_handlers()
     given = overrides.expand_and_check_overrides(argv)
@@ -191,6 +182,8 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
     elif isinstance(error, OverrideParseException):
         text = f"{error.override} cannot be read"
         hint = "Type KEY=VALUE without blanks and without a comma at the end, or \"KEY='VALUE'\""
+    elif launcher := re.search(r"Could not find 'hydra/launcher/([a-z]+)", text):
+        text, hint = launcher[0] + "'", f"Type: uv pip install -e '.[{launcher[1]}]'"
     elif error.__cause__:
         text += f": {_one_line(error.__cause__)}"
     return f"{text}. {hint or f'To see all keys: python src/{config_name}.py --cfg job'}"

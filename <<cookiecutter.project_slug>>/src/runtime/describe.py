@@ -164,16 +164,14 @@ def unlogged_monitor_message(monitor: str, trainer: Trainer) -> str:
 @warn_on_failure("describe the environment")
 def versions_command_and_commit() -> dict[str, Any] | None:
     """Return versions, command line and git commit, or None with a warning if that fails."""
-    commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        git = subprocess.run(commit, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):  # git is not installed, or the disk is slow
-        git = None
+    describe = "describe --always --dirty --abbrev=40 --exclude='*'"
+    git = f"git -C {shlex.quote(str(PROJECT_ROOT))} {describe}"
+    failed, commit = subprocess.getstatusoutput(git)
     return {
         "python": sys.version.split()[0],
         **{package: version(package) for package in ("torch", "lightning", "hydra-core")},
         "command": shlex.join(["python", *sys.argv]),
-        "git_commit": (git and git.stdout.strip()) or None,  # with -dirty behind it after changes
+        "git_commit": None if failed else commit,  # with -dirty behind it after changes
     }
 
 

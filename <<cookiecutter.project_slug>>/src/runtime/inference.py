@@ -4,7 +4,6 @@ An export (ONNX, a `torch.export` program, MLflow's format) is compared with the
 """
 
 import json
-import os
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -206,7 +205,6 @@ def export_mlflow_and_run(model: nn.Module, inputs: Any, metadata: Any, path: Pa
     """
     if not isinstance(inputs, Tensor):
         raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow.pytorch  # seconds, and perhaps an extra
 
     mlflow.pytorch.save_model(

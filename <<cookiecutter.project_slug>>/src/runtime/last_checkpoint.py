@@ -69,10 +69,9 @@ class LastCheckpoint(Checkpoint):
             self._end_resume(pl_module)
             _end_restart(trainer)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save a checkpoint if it is due and no validation or accumulation follows."""
+        batch_idx = trainer.fit_loop.batch_idx
         is_whole_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if is_whole_step and not _may_validate(trainer, batch_idx) and self._is_due(trainer):
             self._save(trainer, between_epochs=False)

@@ -24,6 +24,25 @@ from src.runtime.project import read_json, write_json
 log = logging.getLogger(__name__)
 
 
+class AnyExperiment(DummyExperiment):
+    """Accept the calls, attributes and items of any tracker, and do nothing.
+
+    Args:
+        log_dir: folder for what a module writes by itself.
+    """
+
+    def __init__(self, log_dir: Any = "") -> None:
+        self.log_dir = log_dir
+
+    def __getattr__(self, _: Any) -> Any:
+        """Return the object itself."""
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the object itself."""
+        return self
+
+
 def guarded_method(name: str) -> Callable[..., Any]:
     """Return a method that calls the parent's, and disables the logger if that fails."""
 
@@ -48,7 +67,7 @@ class FailSafeLogger(Logger):
         """The logger's experiment object, or a dummy object after a failure."""
         tracker: Any = super()
         found = self.call_safely(lambda: tracker.experiment)
-        return DummyExperiment() if found is None else found
+        return AnyExperiment(self.log_dir) if found is None else found
 
     def call_safely(self, action: Callable[[], Any]) -> Any:
         """Call a function and return its result, or None if the logger has failed."""
@@ -117,8 +136,8 @@ class JSONLinesLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """Return an object that accepts any method call and does nothing."""
-        return DummyExperiment()
+        """Return an object that accepts the calls of any tracker and does nothing."""
+        return AnyExperiment(self.log_dir)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing, because `config.yaml` contains the parameters."""

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
-from src.runtime.loggers import JSONLinesLogger
+from src.runtime.loggers import AnyExperiment, JSONLinesLogger
 from src.runtime.mlflow_run import DESCRIPTION, STATE, uri_to_store
 from src.runtime.mlflow_upload import ensure_uploader_is_running
 from src.runtime.project import is_sweep_job, override_list, read_json, write_json
@@ -26,7 +26,7 @@ NOT_COMPARED = (
     *("task_name", "tags", "train", "test", "ckpt_path", "init_from", "sweep_name", "paths"),
     *("optimized_metric", "monitor", "mode", "metrics", "callbacks", "logger", "hydra"),
     *("data_dir", "num_workers", "pin_memory", "persistent_workers", "prefetch_factor"),
-    *("default_root_dir", "accelerator", "devices", "min_epochs", "max_epochs"),
+    *("default_root_dir", "accelerator", "devices", "min_epochs"),
 )
 
 
@@ -109,7 +109,8 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
 class RunFolderClient:
     """Provide the `log_*` methods of `MlflowClient`, writing to the run folder.
 
-    A call that fails, or that is not there, is a warning, once. Its `run_id` is ignored.
+    A call that fails, or that is not there, is a warning, once. Its `run_id` is ignored. Calls of
+    other trackers are accepted, and do nothing.
 
     Args:
         logger: of the run.
@@ -117,11 +118,15 @@ class RunFolderClient:
 
     def __init__(self, logger: JSONLinesLogger) -> None:
         self.logger = logger
+        self.log_dir = logger.log_dir
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a method that never raises."""
         if name.startswith("_"):
             raise AttributeError(f"there is no {name.lstrip('_')} here")
+        if not hasattr(type(self), f"_{name}"):
+            self.logger.warn_once(f"logger.experiment.{name} does nothing", "MLflow has none")
+            return AnyExperiment(self.log_dir)
 
         def call(*args: Any, **kwargs: Any) -> None:
             try:

@@ -142,7 +142,7 @@ class RunUploader:
                 middle = len(entities) // 2
                 self._send(entities[:middle])
                 self._send(entities[middle:])
-            else:
+            elif "Changing param" not in str(error):  # a resumed run keeps those of its start
                 self.state["rejected"][entities[0][1].key] = short_error_text(error)
 
     def _name(self, name: str) -> str:

@@ -22,7 +22,6 @@ POLL_SECONDS, IDLE_ROUNDS = 1.0, 20  # rounds without an active run, after which
 ENVIRONMENT = {  # an attempt that fails costs seconds; the next one is ours
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 

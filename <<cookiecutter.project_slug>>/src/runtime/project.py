@@ -71,6 +71,7 @@ def prepare_environment() -> None:
     """Load `.env`, extend `PYTHONPATH`, and register the project's resolvers."""
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
     for name, resolver in RESOLVERS.items():

@@ -103,9 +103,7 @@ def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -
     for group, difference in zip(shown, unshared_override_texts(firsts), strict=True):
         values = metric_values(group, metric)
         name = group[0].folder.name if len(group) == 1 else f"{len(group)} runs"
-        text = ""
-        if values:
-            text = f"{statistics.fmean(values):.5g}"
+        text = f"{statistics.fmean(values):.5g}" if values else ""
         if len(values) > 1:
             text += f" ± {statistics.stdev(values):.2g}"
         statuses = {f"{run.row['status']} {run.row['error']}".strip() for run in group}

@@ -23,7 +23,10 @@ class HuggingFaceClassifier(nn.Module):
         super().__init__()
         try:
             models = import_module("transformers").AutoModelForSequenceClassification
-            self.model: Any = models.from_pretrained(name, num_labels=num_classes)
+            # A head for another number of classes starts anew.
+            self.model: Any = models.from_pretrained(
+                name, num_labels=num_classes, ignore_mismatched_sizes=True
+            )
             if lora:
                 self.model = add_adapters(self.model, rank)
             self.model.train()  # it is loaded in evaluation mode, without dropout
