@@ -1,4 +1,4 @@
-"""Watch the device: samples per second, time spent waiting for data, memory, and running out of it."""
+"""Watch the device: samples per second, time spent waiting for data, memory, running out of it."""
 
 import logging
 from time import perf_counter

@@ -39,14 +39,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-ERRORS = (
-    HydraException,
-    OmegaConfBaseException,
-    ValueError,
-    RuntimeError,
-    IndexError,
-    OverflowError,
-)
+ERRORS = (HydraException, OmegaConfBaseException, ValueError, RuntimeError)
+ERRORS += (IndexError, OverflowError)
 
 
 # Of the command in this process: whether Hydra has called its function, and whether a batch has

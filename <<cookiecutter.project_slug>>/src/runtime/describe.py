@@ -164,8 +164,8 @@ def unlogged_monitor_message(monitor: str, trainer: Trainer) -> str:
 @warn_on_failure("describe the environment")
 def versions_command_and_commit() -> dict[str, Any] | None:
     """Return versions, command line and git commit, or None with a warning if that fails."""
-    describe = "describe --always --dirty --abbrev=40 --exclude='*'"
-    git = f"git -C {shlex.quote(str(PROJECT_ROOT))} {describe}"
+    root = shlex.quote(str(PROJECT_ROOT))
+    git = f"git -C {root} describe --always --dirty --abbrev=40 --exclude='*'"
     failed, commit = subprocess.getstatusoutput(git)
     return {
         "python": sys.version.split()[0],

@@ -92,9 +92,8 @@ def stored_metrics_of_this_job() -> dict[str, Any] | None:
 
 def optimized_metric_names(cfg: DictConfig) -> list[str]:
     """Return the metric names in `optimized_metric` as a list."""
-    value = cfg.get("optimized_metric") or []
-    names = value.split(",") if isinstance(value, str) else value
-    return [name.strip() for name in names]
+    names = cfg.get("optimized_metric") or []
+    return [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
 
 
 def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
