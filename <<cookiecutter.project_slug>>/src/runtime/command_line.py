@@ -183,8 +183,8 @@ def _explain_composition(error: HydraException, config_name: str, argv: Sequence
     elif isinstance(error, OverrideParseException):
         text = f"{error.override} cannot be read"
         hint = "Type KEY=VALUE without blanks and without a comma at the end, or \"KEY='VALUE'\""
-    elif launcher := re.search(r"Could not find 'hydra/launcher/([a-z]+)", text):
-        text, hint = launcher[0] + "'", f"Type: uv pip install -e '.[{launcher[1]}]'"
+    elif extra := re.search(r"Could not find 'hydra/launcher/(joblib|submitit)(_\w+)?'", text):
+        text, hint = extra[0], f"Type: uv pip install -e '.[{extra[1]}]'"
     elif error.__cause__:
         text += f": {_one_line(error.__cause__)}"
     return f"{text}. {hint or f'To see all keys: python src/{config_name}.py --cfg job'}"
