@@ -29,7 +29,7 @@ parser.add_argument("--images-project", type=Path, help="a bake with starting_po
 parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--only", default="", help=f"of {','.join(ALL)}")
-parser.add_argument("--match", default="", help="of nets and jpeg: '512.*bf16'")
+parser.add_argument("--match", default="", help="of nets and image files: '512.*bf16'")
 parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
 parser.add_argument("--name", help="of the table; default: the accelerator")
 parser.add_argument("--quick", action="store_true")

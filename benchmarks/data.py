@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 CLASSES = 10
-VALIDATION = 128  # images, at least a batch: validation is not measured
 FILES = {"train": ("images-idx3", "labels-idx1"), "t10k": ("images-idx3", "labels-idx1")}
 
 
@@ -41,7 +40,7 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 @dataclass
 class ImageFiles:
-    """Generated image files: `FOLDER/train/CLASS/NUMBER.SUFFIX`, and a few in `FOLDER/val`."""
+    """Generated image files: `FOLDER/train/CLASS/NUMBER.SUFFIX`, and some in `FOLDER/val`."""
 
     count: int
     width: int
@@ -52,16 +51,17 @@ class ImageFiles:
         """Say what they are."""
         return f"{self.count:,} {self.suffix.upper()} of {self.width}x{self.height}"
 
-    def make(self, cache: Path) -> Path:
+    def make(self, cache: Path, validation: int = 0) -> Path:
         """Return their folder in `cache`; all cores write them at the first call."""
         folder = cache / f"{self.suffix}_{self.width}x{self.height}_{self.count}"
-        if not (folder / "complete").exists():
-            for part, count in (("train", self.count), ("val", VALIDATION)):
+        for part, count in (("train", self.count), ("val", validation)):
+            complete = folder / f"{part}_{count}"
+            if count and not complete.exists():
                 for label in range(CLASSES):
                     (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
                 with Pool(os.cpu_count()) as pool:
-                    pool.map(partial(self.write, folder / part), range(count), chunksize=8)
-            (folder / "complete").touch()
+                    pool.map(partial(self.write, folder / part), range(count), chunksize=4)
+                complete.touch()
         return folder
 
     def write(self, folder: Path, number: int) -> None:
@@ -80,16 +80,16 @@ class ImageFiles:
 
 
 class DigitFiles(ImageFiles):
-    """scikit-learn's 1,797 digits as PNG files, of which the last ones validate."""
+    """scikit-learn's 1,797 digits as PNG files, of which the last 128 validate."""
 
     def __init__(self) -> None:
-        super().__init__(1797 - VALIDATION, 8, 8, "png")
+        super().__init__(1797 - 128, 8, 8, "png")
 
     def __str__(self) -> str:
         """Say what they are."""
         return "digits, " + super().__str__()
 
-    def make(self, cache: Path) -> Path:
+    def make(self, cache: Path, validation: int = 0) -> Path:
         """Return their folder in `cache`."""
         from sklearn.datasets import load_digits
 

@@ -120,7 +120,7 @@ def training(
     steps: int | None = None,
 ) -> list[Row]:
     """Train from image files: against the loop of the ImageNet example, and the same in memory."""
-    folder = files.make(runner.data_dir)
+    folder = files.make(runner.data_dir, validation=batch_size)  # which is not measured
     workers = min(os.cpu_count() or 1, 16)
     rows = []
     for what, precision, mode in combinations(runner, f"{net} at {size}x{size} from {files}"):
@@ -183,6 +183,8 @@ def decode(runner: Runner, rounds: int) -> list[Row]:
         counts = sorted({1, 8, os.cpu_count() or 1})
     rows = []
     for files, batch_size in kinds:
+        if not re.search(runner.match, f"reading {files}"):
+            continue
         folder = files.make(runner.data_dir)
         goal = ">= 1.8" if files.suffix == "jpg" else ""
         for workers in counts[:1] if runner.quick else counts:
