@@ -109,9 +109,8 @@ trainer = Trainer(
     ],
 )
 model = StockModule(compiled(build_net(args.net), args.compile))
-# Without the last, shorter batch where it would be compiled for.
-drop_last = args.compile != "false"
-train_loader = DataLoader(train_set, args.batch_size, shuffle=True, drop_last=drop_last)
+# Without the last, shorter batch, as ours: it would be compiled for.
+train_loader = DataLoader(train_set, args.batch_size, shuffle=True, drop_last=True)
 trainer.fit(model, train_loader, DataLoader(val_set, args.batch_size))
 if args.test:
     test_loader = DataLoader(test_set, args.batch_size)
