@@ -117,9 +117,13 @@ def training(
     size: int,
     batch_size: int,
     crop: str = "random",
+    epochs: int = EPOCHS,
     steps: int | None = None,
 ) -> list[Row]:
-    """Train from image files: against the loop of the ImageNet example, and the same in memory."""
+    """Train from image files: against the loop of the ImageNet example, and the same in memory.
+
+    Without MLflow, whose import takes as long as the first epochs of small data.
+    """
     folder = files.make(runner.data_dir, validation=batch_size)  # which is not measured
     workers = min(os.cpu_count() or 1, 16)
     rows = []
@@ -128,7 +132,8 @@ def training(
             *(f"data.path={folder}", "+data.test_fraction=0", f"data.image_size={size}"),
             *(f"data.batch_size={batch_size}", f"data.num_workers={workers}"),
             *("+data.loader.drop_last=true", "model/optimizer=sgd", f"model.compile={mode}"),
-            *(f"+trainer.precision={precision}", f"trainer.max_epochs={EPOCHS}", "test=false"),
+            *(f"+trainer.precision={precision}", f"trainer.max_epochs={epochs}", "test=false"),
+            "logger=csv",
             *([AUGMENTATION.replace("SIZE", str(size))] if crop == "random" else []),
             *([f"+trainer.limit_train_batches={steps}"] if steps else []),
         ]
@@ -138,7 +143,7 @@ def training(
         theirs = [
             *("--net", net, "--size", str(size), "--crop", crop, "--batch-size", str(batch_size)),
             *("--workers", str(workers), "--precision", precision, "--compile", mode),
-            *("--epochs", str(EPOCHS), *(["--steps", str(steps)] if steps else [])),
+            *("--epochs", str(epochs), *(["--steps", str(steps)] if steps else [])),
         ]
         loop = partial(runner.side, "image_loop", *theirs, data_dir=folder)
         sides: dict[str, Side] = {
@@ -149,7 +154,7 @@ def training(
         if runner.accelerator == "gpu":
             channels_last = ("--source", "memory", "--channels-last")
             sides["the loop in memory, channels_last"] = partial(loop, *channels_last)
-        settings = f"{{threads}} threads, {workers} workers, batch {batch_size}"
+        settings = f"{{threads}} threads, {workers} workers, batch {batch_size}, logger=csv"
         rows += compare(what, sides, batch_size, settings, rounds)
     return rows
 
@@ -159,13 +164,13 @@ def jpeg(runner: Runner, rounds: int) -> list[Row]:
     if runner.quick:
         return training(runner, rounds, ImageFiles(200, 100, 75), "resnet18", 32, 64, steps=2)
     if runner.accelerator == "cpu":
-        return training(runner, rounds, ImageFiles(600, 500, 375), "cnn", 64, 64)
+        return training(runner, rounds, ImageFiles(600, 500, 375), "cnn", 64, 64, epochs=6)
     return training(runner, rounds, ImageFiles(20_000, 500, 375), "resnet50", 224, 128)
 
 
 def digits(runner: Runner, rounds: int) -> list[Row]:
     """Training from small PNG files, as the images starting point does by default."""
-    return training(runner, rounds, DigitFiles(), "cnn", 16, 64, crop="center")
+    return training(runner, rounds, DigitFiles(), "cnn", 16, 64, crop="center", epochs=6)
 
 
 def decode(runner: Runner, rounds: int) -> list[Row]:
