@@ -50,11 +50,11 @@ def main() -> None:
         data_dir, kind = find_or_make(args.data_dir or args.project / "data", Path(scratch))
         settings = (args.accelerator, args.quick, args.match)
         runner = Runner(args.project.resolve(), data_dir.resolve(), Path(scratch), *settings)
+        of_files = runner
         if args.images_project:
             cache = (args.data_dir or args.project / "data").resolve() / "generated"
-            of_files = Runner(
-                args.images_project.resolve(), cache, Path(scratch, "images"), *settings
-            )
+            images = args.images_project.resolve()
+            of_files = Runner(images, cache, Path(scratch, "images"), *settings)
         rows, growth = [], []
         for name in chosen:
             print(f"{name} ...", flush=True)
