@@ -164,7 +164,7 @@ def jpeg(runner: Runner, rounds: int) -> list[Row]:
     if runner.quick:
         return training(runner, rounds, ImageFiles(200, 100, 75), "resnet18", 32, 64, steps=2)
     if runner.accelerator == "cpu":
-        return training(runner, rounds, ImageFiles(600, 500, 375), "cnn", 64, 64, epochs=4)
+        return training(runner, rounds, ImageFiles(600, 500, 375), "cnn", 64, 64)
     return training(runner, rounds, ImageFiles(20_000, 500, 375), "resnet50", 224, 128)
 
 
