@@ -19,7 +19,7 @@ EPOCHS = 3  # the first one is not counted
 PRECISIONS = ("32-true", "bf16-mixed")
 COMPILED = ("false", "true", "reduce-overhead")
 NETS = (("dense", 64), ("cnn", 64), ("resnet18", 64), ("resnet18", 512))  # with batch sizes
-FEW_STEPS = 15  # of an epoch on a CPU
+FEW_STEPS = 15  # of an epoch on a CPU, and in a quick run
 V2 = "torchvision.transforms.v2"
 # As PyTorch's ImageNet example augments.
 AUGMENTATION = (
@@ -84,7 +84,7 @@ def combinations(runner: Runner, what: str) -> list[tuple[str, str, str]]:
 def nets(runner: Runner, rounds: int) -> list[Row]:
     """Nets on MNIST, against the bare loop with its images on the device, and the stock recipe."""
     rows = []
-    steps = None if runner.accelerator == "gpu" else FEW_STEPS
+    steps = FEW_STEPS if runner.quick or runner.accelerator == "cpu" else None
     for net, batch_size in NETS[:1] if runner.quick else NETS:
         for what, precision, mode in combinations(runner, f"{net} at 28x28, batch {batch_size}"):
             ours = [
