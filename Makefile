@@ -10,7 +10,7 @@ MACHINERY = $(PYTHON_OF_DEMO) -m pytest $(CURDIR)/tests/machinery
 CAMPAIGNS = $(addprefix $(CURDIR)/tests/machinery/test_,campaigns.py mlflow_outage.py)
 ACCELERATOR ?= cpu
 
-.PHONY: demo bake test extras machinery slow faults check fix bench next lowest clean
+.PHONY: demo bake test extras machinery slow faults test-gpu check fix bench next lowest clean
 
 demo: bake ## bake the defaults into demo/ and train experiment=mon_experience there
 	$(IN_DEMO) uv run python src/train.py experiment=mon_experience
@@ -42,6 +42,9 @@ faults: bake extras ## the campaigns: kills, outages, hostile files and answers;
 	$(MACHINERY) -m slow -k twenty_kills
 	$(RUN) pytest -m slow tests/test_answers.py
 
+test-gpu: bake ## the tests of precision, compile and waiting, on this machine's GPU
+	ACCELERATOR=gpu $(MACHINERY)/test_device.py
+
 check: $(UV) ## lint, format, types, links in documents; the project as it lies; changes nothing
 	$(RUN) ruff format --check --no-cache .
 	$(RUN) ruff check --no-cache .
@@ -53,8 +56,10 @@ fix: $(UV) ## format, and fix what the linter can fix
 	$(RUN) ruff check --no-cache --fix .
 
 bench: bake ## measure the speed; RUN_ARGS="--only steps", ACCELERATOR=gpu
-	$(IN_DEMO) uv run --with matplotlib \
-		python ../../benchmarks/bench.py . --accelerator $(ACCELERATOR) $(RUN_ARGS)
+	$(RUN) cookiecutter --no-input --default-config --overwrite-if-exists \
+		--output-dir demo/images . starting_point=images
+	$(IN_DEMO) uv run --with matplotlib python ../../benchmarks/bench.py . \
+		--images-project ../images/my_ml_project --accelerator $(ACCELERATOR) $(RUN_ARGS)
 
 next: bake ## the baked project's tests, with the release candidates of Hydra and OmegaConf
 	$(IN_DEMO) $(MAKE) next

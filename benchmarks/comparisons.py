@@ -25,6 +25,7 @@ class Row:
     goal: str
     values: list[float]
     unit: str = "x"
+    settings: str = ""
 
 
 def rate(lines: Lines) -> float:

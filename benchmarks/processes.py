@@ -29,6 +29,7 @@ class Runner:
     scratch: Path
     accelerator: str
     quick: bool
+    match: str = ""  # a regular expression: of the combinations, only those whose names it finds
 
     def __post_init__(self) -> None:
         """Add the stopwatch to a copy of the project, which builds only what lies in its src."""
@@ -52,9 +53,9 @@ class Runner:
             *[o for o in overrides if o != "-m"],
         )
 
-    def side(self, name: str, *arguments: str) -> Lines:
+    def side(self, name: str, *arguments: str, data_dir: Path | None = None) -> Lines:
         """Run one of the scripts in `sides/`."""
-        settings = (str(self.data_dir), "--accelerator", self.accelerator)
+        settings = (str(data_dir or self.data_dir), "--accelerator", self.accelerator)
         return self.run(str(SIDES / f"{name}.py"), *settings, *arguments)
 
     def run(self, *arguments: str) -> Lines:

@@ -10,16 +10,16 @@ from typing import Any
 
 from comparisons import Row
 
-PACKAGES = ("torch", "lightning", "torchmetrics", "mlflow")
+PACKAGES = ("torch", "torchvision", "pillow", "lightning", "torchmetrics", "mlflow")
 
 
 def write(
-    folder: Path, accelerator: str, data: str, rows: list[Row], growth: list[dict[str, Any]]
+    file: Path, accelerator: str, data: str, rows: list[Row], growth: list[dict[str, Any]]
 ) -> None:
-    """Write `ACCELERATOR.md` and, if growth was measured, `ACCELERATOR_growth.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the table and, if growth was measured, the plot beside it, `NAME_growth.png`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     text = [
-        f"# {accelerator}, {date.today()}",
+        f"# {file.stem}, {date.today()}",
         "",
         f"{hardware(accelerator)}. {data}. Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -27,9 +27,12 @@ def write(
         "",
     ]
     if rows:
-        text += ["| what | goal | median | min to max | n |", "|---|---|---|---|---|"]
         text += [
-            f"| {r.what} | {r.goal} | {median(r.values):.4g} {r.unit} "
+            "| what | settings | goal | median | min to max | n |",
+            "|---|---|---|---|---|---|",
+        ]
+        text += [
+            f"| {r.what} | {r.settings} | {r.goal} | {median(r.values):.4g} {r.unit} "
             f"| {min(r.values):.4g} to {max(r.values):.4g} | {len(r.values)} |"
             for r in rows
         ]
@@ -37,8 +40,8 @@ def write(
         names = list(growth[0])
         text += ["", f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
         text += [f"| {' | '.join(f'{point[n]:,.4g}' for n in names)} |" for point in growth]
-        plot(folder / f"{accelerator}_growth.png", growth)
-    (folder / f"{accelerator}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+        plot(file.with_name(f"{file.stem}_growth.png"), growth)
+    file.write_text("\n".join(text) + "\n", encoding="utf-8")
     print("\n".join(text))
 
 

@@ -25,7 +25,7 @@ TEMPLATE_DOCUMENTS = sorted(
 ELSEWHERE = {
     r"make (check|test)": (".ci/run", "make"),
     r"make (slow|faults|lowest|next)": (".github/workflows/ci.yml", "target:"),
-    r"make (demo|fix|clean|bake|extras|bench).*": ("tests/test_makefile.py", "make"),
+    r"make (demo|fix|clean|bake|extras|bench|test-gpu).*": ("tests/test_makefile.py", "make"),
     r"uvx cruft \w+.*": ("tests/test_update.py", "documented("),
     r"PROJECT=demo/my_ml_project .*": ("Makefile", "PROJECT="),
     r"python benchmarks/.*": ("tests/test_benchmarks.py", "benchmarks/"),

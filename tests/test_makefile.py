@@ -36,3 +36,9 @@ def test_bench_writes_a_table(template: Path, accelerator: str) -> None:
         pytest.skip("needs a GPU")
     run(template, f"make bench RUN_ARGS=--quick ACCELERATOR={accelerator}")
     assert (template / f"benchmarks/results/{accelerator}.md").read_text()
+
+
+def test_gpu_tests_pass(template: Path) -> None:
+    if not HAS_GPU:
+        pytest.skip("needs a GPU")
+    run(template, "make test-gpu")

@@ -1,6 +1,7 @@
 """The stock recipe of Lightning templates: items one by one, metrics logged in each step.
 
-python stock_recipe.py DATA_DIR [--epochs 3] [--seed 0] [--test]
+python stock_recipe.py DATA_DIR [--epochs 3] [--seed 0] [--test] [--net resnet18]
+                       [--batch-size 512] [--precision bf16-mixed] [--compile reduce-overhead]
 """
 
 import argparse
@@ -10,21 +11,20 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning_stopwatch import LightningStopwatch
+from options import build_net, compiled
 from torch.utils.data import DataLoader, random_split
 from torchmetrics import MaxMetric, MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.datasets import MNIST
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from src.models.components.simple_dense_net import SimpleDenseNet
-
 
 class StockModule(LightningModule):
     """As in the templates: a metric object for each stage, updated, computed and logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: torch.nn.Module) -> None:
         super().__init__()
-        self.net = SimpleDenseNet(lin1_size=128, lin2_size=256)
+        self.net = net
         self.criterion = torch.nn.CrossEntropyLoss()
         self.train_acc = MulticlassAccuracy(10, average="micro")
         self.val_acc = MulticlassAccuracy(10, average="micro")
@@ -73,6 +73,10 @@ parser.add_argument("--seed", type=int, default=None)
 parser.add_argument("--test", action="store_true")
 parser.add_argument("--out", default=".")
 parser.add_argument("--accelerator", default="cpu")
+parser.add_argument("--net", default="dense")
+parser.add_argument("--batch-size", type=int, default=64)
+parser.add_argument("--precision", default="32-true")
+parser.add_argument("--compile", default="false")
 parser.add_argument("--val-size", type=int, default=5000)
 args = parser.parse_args()
 
@@ -90,6 +94,7 @@ checkpoint = ModelCheckpoint(f"{args.out}/checkpoints", monitor="val/acc", mode=
 trainer = Trainer(
     accelerator=args.accelerator,
     devices=1,
+    precision=args.precision,
     max_epochs=args.epochs,
     min_epochs=5 if args.test else 1,
     gradient_clip_val=0.5,
@@ -103,7 +108,10 @@ trainer = Trainer(
         LightningStopwatch(),
     ],
 )
-model = StockModule()
-trainer.fit(model, DataLoader(train_set, 64, shuffle=True), DataLoader(val_set, 64))
+model = StockModule(compiled(build_net(args.net), args.compile))
+# Without the last, shorter batch, as ours: it would be compiled for.
+train_loader = DataLoader(train_set, args.batch_size, shuffle=True, drop_last=True)
+trainer.fit(model, train_loader, DataLoader(val_set, args.batch_size))
 if args.test:
-    trainer.test(model, DataLoader(test_set, 64), ckpt_path=checkpoint.best_model_path)
+    test_loader = DataLoader(test_set, args.batch_size)
+    trainer.test(model, test_loader, ckpt_path=checkpoint.best_model_path)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 WARM_UP = 10  # steps of each epoch that are not counted: the first ones fill caches
 
 
@@ -15,9 +17,10 @@ class Stopwatch:
     """Call its methods where they say; a line is written at the end of each epoch.
 
     `start` and `first_step` are seconds since 1970, to compare with when a process was launched;
-    `train` is the time of `steps` training steps after the warm-up, `epoch` that of all that
-    belongs to the epoch, both in seconds; `peak` of the process, and
-    `memory` now, of it and its children, in bytes.
+    `train` is the time of `steps` training steps after the warm-up, `all_train` that of the
+    `all_steps` of the epoch, fetching the first batch included, `epoch` that of all that belongs to
+    the epoch, each in seconds; `peak` of the process, and `memory` now, of it and its children, in
+    bytes; `threads` are torch's.
 
     Args:
         wait: called before the clock is read, to wait for a GPU.
@@ -29,8 +32,9 @@ class Stopwatch:
 
     def epoch_starts(self) -> None:
         """Call before the first batch is fetched."""
+        self.wait()
         self.start, self.began = time.time(), time.perf_counter()
-        self.steps, self.train = 0, None
+        self.steps, self.train, self.all_train = 0, None, None
 
     def step_ends(self) -> None:
         """Call after each optimizer step."""
@@ -45,7 +49,9 @@ class Stopwatch:
     def training_ends(self) -> None:
         """Call after the last step of the epoch, before validation."""
         self.wait()
-        self.train = time.perf_counter() - self.warm if self.steps > WARM_UP else None
+        now = time.perf_counter()
+        self.all_train = now - self.began
+        self.train = now - self.warm if self.steps > WARM_UP else None
 
     def epoch_ends(self, **measured: Any) -> None:
         """Call when all that belongs to the epoch is done."""
@@ -54,9 +60,12 @@ class Stopwatch:
             "first_step": self.first_step,
             "steps": self.steps - WARM_UP,
             "train": self.train,
+            "all_steps": self.steps,
+            "all_train": self.all_train,
             "epoch": time.perf_counter() - self.began,
             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "memory": proportional_memory(),
+            "threads": torch.get_num_threads(),
             **measured,
         }
         with open(os.environ["STOPWATCH"], "a", encoding="utf-8") as file:

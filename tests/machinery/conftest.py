@@ -38,9 +38,11 @@ from src.runtime import project as project_module  # noqa: E402
 from src.runtime.command_line import compose  # noqa: E402
 
 HYDRA_VERBS = ("train", "eval", "predict", "export", "report")
+ACCELERATOR = os.environ.get("ACCELERATOR", "cpu")  # `make test-gpu` sets gpu
 # An epoch of seconds, without trackers and callbacks.
 SMALL = (
-    *("data=digits", "logger=none", "callbacks=none", "trainer=cpu", "trainer.max_epochs=1"),
+    *("data=digits", "logger=none", "callbacks=none", "trainer.max_epochs=1"),
+    f"trainer={ACCELERATOR}",
     *("+trainer.limit_train_batches=3", "+trainer.limit_val_batches=2"),
     *("+trainer.limit_test_batches=2", "+trainer.enable_progress_bar=false"),
 )

@@ -1,4 +1,7 @@
-"""What matters on a GPU, as far as a CPU can show it: precision, compile, no waiting in a step."""
+"""What matters on a GPU, as far as a CPU can show it: precision, compile, no waiting in a step.
+
+With ACCELERATOR=gpu, as `make test-gpu` sets it, the combinations run on a GPU.
+"""
 
 import csv
 import logging
@@ -128,7 +131,34 @@ class ReadsOfTheHost(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_step_reads_from_the_device(compose_train: Compose) -> None:
+def train_with(callback: pl.Callback, cfg: Any) -> None:
+    """Train with one more callback, after those that are built from nodes."""
+    original = pl.Trainer.fit
+
+    def fit(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        self.callbacks.append(callback)  # type: ignore[attr-defined]
+        original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pl.Trainer, "fit", fit)
+        train(cfg)
+
+
+@pytest.fixture
+def twenty_steps(compose_train: Compose) -> Any:
+    """Return the configuration of a run whose loggers do not write within its steps."""
+    cfg = compose_train(
+        "callbacks=default",
+        "logger=csv",
+        "model/optimizer=sgd",  # Adam's own step reads its step count on the CPU
+        "+trainer.log_every_n_steps=50",
+        "test=false",
+    )
+    cfg.trainer.limit_train_batches = 20
+    return cfg
+
+
+def test_no_step_reads_from_the_device(twenty_steps: Any) -> None:
     counted = ReadsOfTheHost()
     steps: list[int] = []
 
@@ -138,27 +168,32 @@ def test_no_step_reads_from_the_device(compose_train: Compose) -> None:
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
             steps.append(counted.reads["read"])
 
-    # The trainer builds callbacks from nodes, so this one joins afterwards.
-    cfg = compose_train(
-        "callbacks=default",
-        "logger=csv",
-        "model/optimizer=sgd",  # Adam's own step reads its step count on the CPU
-        "+trainer.log_every_n_steps=50",
-        "test=false",
-    )
-    cfg.trainer.limit_train_batches = 20
-    original = pl.Trainer.fit
-
-    def fit(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        self.callbacks.append(Between())  # type: ignore[attr-defined]
-        with counted:
-            original(self, *args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pl.Trainer, "fit", fit)
-        train(cfg)
+    with counted:
+        train_with(Between(), twenty_steps)
     assert len(steps) == 20
     assert steps[18] == steps[1], steps  # the first and the last step may differ
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_step_waits_for_a_cuda_device(twenty_steps: Any) -> None:
+    ended: list[int] = []
+
+    class Forbidding(pl.Callback):
+        """Forbid to wait from the end of the second step to that of the last but one."""
+
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            ended.append(batch_idx)
+            if batch_idx in (1, 18):
+                torch.cuda.set_sync_debug_mode("error" if batch_idx == 1 else "default")
+
+    twenty_steps.trainer.accelerator = "gpu"
+    try:
+        train_with(Forbidding(), twenty_steps)  # raises where a step waits
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert ended == list(range(20))
 
 
 # --- speed -------------------------------------------------------------------------------------
