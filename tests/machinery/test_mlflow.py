@@ -163,7 +163,7 @@ def test_a_resumed_run_goes_on_in_its_own(make_run: MakeRun, uri: str) -> None:
     assert stored.info.status == "FINISHED"
     assert stored.data.params == {"trainer.max_epochs": "1"}  # MLflow changes none
     assert len(stored_history(uri, run.dir)["train/loss"]) == 20
-    assert "It refused 'trainer.max_epochs'" in mlflow_upload.upload_status_text(run.dir)
+    assert "refused" not in mlflow_upload.upload_status_text(run.dir)  # nothing to do about it
 
 
 def test_a_run_that_was_deleted_in_mlflow_is_created_anew(make_run: MakeRun, uri: str) -> None:
