@@ -33,6 +33,11 @@ class TrainingSpeed(Callback):
         self.device_is_done: Any = None  # event of a CUDA device after its last batch
 
     @disable_on_error
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to measure, also in the middle of an epoch, which a resume does not announce."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    @disable_on_error
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to measure an epoch."""
         if trainer.strategy.root_device.type == "cuda" and self.device_is_done is None:
