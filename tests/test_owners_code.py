@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import SMALL, Bake, run_in_environment
+from tests.documents import shown_files
 
 DATAMODULE = """
 from typing import Optional
@@ -97,6 +98,28 @@ def test_ordinary_code_passes_the_check_and_trains(bake: Bake, starting_point: s
     run_in_environment(
         folder, f"python src/train.py data=ordinary model=ordinary logger=csv {SMALL}"
     )
+
+
+EXAMPLE = (
+    *("src/data/my_datamodule.py", "src/models/my_module.py"),
+    *("configs/data/my_data.yaml", "configs/model/my_model.yaml"),
+    *("tests/test_data.py", "tests/test_model.py"),
+)
+
+
+@pytest.mark.environment
+def test_the_example_can_be_replaced(bake: Bake) -> None:
+    folder = bake(starting_point="bare")
+    for path, text in shown_files(folder / "docs/own-work.md").items():
+        (folder / path).write_text(text, "utf-8")
+    for path in EXAMPLE:
+        (folder / path).unlink()
+    experiments = folder / "configs/experiment"
+    (experiments / "points.yaml").rename(experiments / "mon_experience.yaml")
+    train = folder / "configs/train.yaml"
+    text = train.read_text("utf-8").replace("data: my_data", "data: points")
+    train.write_text(text.replace("model: my_model", "model: points"), "utf-8")
+    run_in_environment(folder, "make check test")
 
 
 @pytest.mark.environment

@@ -39,7 +39,8 @@ def problems_of(verb: str, override: str) -> list[str]:
         quick = invalid_value_messages(cfg) if verb == "train" else ()
         return [*quick, *invalid_target_messages(cfg)]
     except Exception as error:  # from Hydra, OmegaConf, or a resolver
-        if "No match in the defaults list" in str(error):
+        is_part = override.startswith("model=") and "/" in override
+        if is_part or "No match in the defaults list" in str(error):
             return []  # a part of a model other than the default
         return [error_text(error, verb, [override])]
 

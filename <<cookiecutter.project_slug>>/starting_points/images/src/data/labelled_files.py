@@ -26,11 +26,8 @@ def class_folders(root: Path) -> list[Path]:
 
 def list_folders(root: Path) -> list[Labelled]:
     """Return the image files in the folders of a folder, with the folders' names as classes."""
-    files = []
-    for folder in class_folders(root):
-        for path in find_images(folder):
-            files.append((path, folder.name))
-    return files
+    folders = class_folders(root)
+    return [(path, folder.name) for folder in folders for path in find_images(folder)]
 
 
 def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
