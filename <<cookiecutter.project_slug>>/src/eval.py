@@ -16,7 +16,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime.command_line import hydra_command
-from src.runtime.overrides import arguments_with_checkpoint_config
+from src.runtime.overrides import resolve_checkpoint_argument
 
 if TYPE_CHECKING:
     from src.runtime.build import Objects
@@ -37,11 +37,11 @@ def evaluate(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         objects = run.build_objects()
         trainer, model, datamodule = objects["trainer"], objects["model"], objects["datamodule"]
         trainer.test(model, datamodule, ckpt_path=cfg.ckpt_path, verbose=False)
-        run.record_results(trainer)
+        run.collect_results(trainer)
     return run.metrics, objects
 
 
-@hydra_command("eval", prepare=arguments_with_checkpoint_config)
+@hydra_command("eval", prepare=resolve_checkpoint_argument)
 def main(cfg: DictConfig) -> None:
     """Evaluate."""
     evaluate(cfg)

@@ -19,7 +19,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime.command_line import hydra_command
-from src.runtime.overrides import arguments_with_checkpoint_config
+from src.runtime.overrides import resolve_checkpoint_argument
 
 
 def export(cfg: DictConfig) -> Path:
@@ -30,7 +30,7 @@ def export(cfg: DictConfig) -> Path:
     return export_to_file(cfg)
 
 
-@hydra_command("export", prepare=arguments_with_checkpoint_config)
+@hydra_command("export", prepare=resolve_checkpoint_argument)
 def main(cfg: DictConfig) -> None:
     """Export, and print how to use the result."""
     output = export(cfg)

@@ -17,7 +17,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 from omegaconf import DictConfig
 
 from src.runtime.command_line import hydra_command
-from src.runtime.overrides import arguments_with_checkpoint_config
+from src.runtime.overrides import resolve_checkpoint_argument
 from src.runtime.project import ConfigError
 
 
@@ -28,12 +28,12 @@ def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
         The file, and the errors of inputs that could not be read, by name.
     """
     # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
-    from src.runtime.inference import predict_to_file_and_errors
+    from src.runtime.inference import predict_to_file_and_read_errors
 
-    return predict_to_file_and_errors(cfg)
+    return predict_to_file_and_read_errors(cfg)
 
 
-@hydra_command("predict", prepare=arguments_with_checkpoint_config)
+@hydra_command("predict", prepare=resolve_checkpoint_argument)
 def main(cfg: DictConfig) -> None:
     """Predict, and fail if an input could not be read."""
     output, errors = predict(cfg)

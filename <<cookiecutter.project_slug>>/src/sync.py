@@ -17,7 +17,7 @@ if not __package__:  # run as a script: `src` itself lies one folder up
 
 from src.runtime import mlflow_upload
 from src.runtime.command_line import compose
-from src.runtime.mlflow_run import DESCRIPTION, STATE, RunUploader, is_fully_uploaded, uri_to_store
+from src.runtime.mlflow_run import DESCRIPTION, STATE, RunUploader, is_fully_uploaded, storable_uri
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, RunIsActive
 
@@ -36,8 +36,8 @@ def main() -> None:
     if arguments.to:
         os.environ["MLFLOW_TRACKING_URI"] = arguments.to
         for run_dir in run_dirs:
-            about = read_json(run_dir / DESCRIPTION)
-            write_json(run_dir / DESCRIPTION, about | {"tracking_uri": uri_to_store(arguments.to)})
+            about = read_json(run_dir / DESCRIPTION) | {"tracking_uri": storable_uri(arguments.to)}
+            write_json(run_dir / DESCRIPTION, about)
     pending = [run_dir for run_dir in run_dirs if not is_fully_uploaded(run_dir)]
     try:
         claim = Claim.acquire(mlflow_upload.log_dir_of(run_dirs[0]), mlflow_upload.CLAIM)

@@ -50,11 +50,11 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
             load_initial_weights(model, run.cfg.init_from)
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
-            run.record_results(trainer)
+            run.collect_results(trainer)
             ckpt_path = best_checkpoint_path(trainer)  # None: the weights in memory
         if cfg.test and run.can_test():
             trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-            run.record_results(trainer)
+            run.collect_results(trainer)
     return run.metrics, objects
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, uri_to_store
+from src.runtime.mlflow_run import DESCRIPTION, METRICS, STATE, storable_uri
 from src.runtime.project import read_json, write_json
 from src.runtime.run_folder import Claim, iso_now, update_run
 
@@ -43,7 +43,7 @@ class HandWrittenRun:
             "key": os.urandom(4).hex(),
             "experiment_name": "by_hand",
             "run_name": folder.name,
-            "tracking_uri": uri_to_store(uri),
+            "tracking_uri": storable_uri(uri),
         }
         write_json(folder / DESCRIPTION, description | about)
         if params or tags:

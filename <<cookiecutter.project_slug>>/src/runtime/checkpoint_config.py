@@ -89,7 +89,7 @@ def restore_for_eval(model: LightningModule, path: str | Path, datamodule: Any =
 
 
 def trusted_config_from_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the trusted `data`, `model` and precision config of a checkpoint.
+    """Return a checkpoint's `data`, `model` and precision config; reject unsafe targets.
 
     Raises:
         ConfigError: if the file cannot be read, holds no configuration, or would call what is not

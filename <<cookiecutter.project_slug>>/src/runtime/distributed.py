@@ -31,8 +31,8 @@ def global_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("NODE_RANK", 0))
 
 
-def arguments_for_rank(argv: Sequence[str]) -> list[str]:
-    """Return the command line, with file output disabled on ranks other than 0.
+def arguments_for_this_rank(argv: Sequence[str]) -> list[str]:
+    """Return the arguments, with Hydra's file output disabled unless this is rank 0.
 
     Raises:
         ConfigError: for a sweep under torchrun or srun, where every process would run all of it.

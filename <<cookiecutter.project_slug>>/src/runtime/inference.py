@@ -27,8 +27,8 @@ from src.runtime.run import open_run
 FILE_NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "mlflow": "model"}
 
 
-def predict_to_file_and_errors(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
-    """Write predictions for `cfg.input`, and return the output path and errors by item.
+def predict_to_file_and_read_errors(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
+    """Write predictions for `cfg.input`; return the path and the read errors by item.
 
     A datamodule with `prediction_dataset(path)` gives a table with a row for each item. A module
     with a `predict_dataloader` gives the outputs of its `predict_step`, in a `.pt` file.

@@ -160,7 +160,7 @@ class LastCheckpoint(Checkpoint):
 
 
 def gather_random_states(world_size: int) -> list[Any]:
-    """Gather the states of Python's, NumPy's and torch's generators from all ranks."""
+    """Gather the random states of Python, NumPy and torch from all ranks."""
     name, keys, *rest = np.random.get_state()
     own = {
         "python": random.getstate(),

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image  # installed with matplotlib
 
 from src.runtime.loggers import AnyExperiment, JSONLinesLogger
-from src.runtime.mlflow_run import DESCRIPTION, STATE, uri_to_store
+from src.runtime.mlflow_run import DESCRIPTION, STATE, storable_uri
 from src.runtime.mlflow_upload import ensure_uploader_is_running
 from src.runtime.project import is_sweep_job, override_list, read_json, write_json
 
@@ -61,7 +61,7 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
             "key": secrets.token_hex(8),
             "experiment_name": experiment_name,
             "run_name": run_name or default_run_name(self.run_dir),
-            "tracking_uri": uri_to_store(tracking_uri),
+            "tracking_uri": storable_uri(tracking_uri),
         }
 
     @property

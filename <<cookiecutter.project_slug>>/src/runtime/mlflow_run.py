@@ -182,7 +182,7 @@ def is_fully_uploaded(run_dir: Path) -> bool:
 
 
 def modification_times(run_dir: Path) -> list[int]:
-    """Return the modification times of the files that an active run changes."""
+    """List the modification times in ns of the files that an active run changes."""
     paths = [run_dir / name for name in (DESCRIPTION, RECORD, METRICS)]
     return [path.stat().st_mtime_ns for path in paths if path.exists()]
 
@@ -204,8 +204,8 @@ def read_rows_with_offsets(path: Path, offset: int = 0) -> Iterator[tuple[dict[s
                 yield {}, offset
 
 
-def uri_to_store(uri: str) -> str:
-    """Return the tracking URI to save: SQLite path absolute, credentials removed."""
+def storable_uri(uri: str) -> str:
+    """Return the tracking URI with an absolute SQLite path and without credentials."""
     if uri.startswith(SQLITE):
         return SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
     return without_credentials(uri)
@@ -242,5 +242,5 @@ def short_error_text(error: Exception) -> str:
 
 
 def iso_time_to_milliseconds(moment: str | None) -> int | None:
-    """Return an ISO 8601 time as milliseconds since 1970, or None."""
+    """Return an ISO 8601 time in milliseconds since 1970, or None if there is no time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None

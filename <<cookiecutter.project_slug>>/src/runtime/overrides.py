@@ -137,8 +137,8 @@ def overrides_to_resume(argv: Sequence[str]) -> list[str]:
     return [*recorded, *others, f"ckpt_path={folder}", f"hydra.run.dir={folder}"]
 
 
-def arguments_with_checkpoint_config(argv: Sequence[str]) -> list[str]:
-    """Store the checkpoint's config in the ConfigStore, and return argv with its path.
+def resolve_checkpoint_argument(argv: Sequence[str]) -> list[str]:
+    """Register the checkpoint's config, and return argv with an absolute `ckpt_path`.
 
     So overrides apply on top of what the checkpoint was trained with, and `data=NAME` replaces
     its data.

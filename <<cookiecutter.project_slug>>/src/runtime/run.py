@@ -66,8 +66,8 @@ class Run:
             log.info("Nothing is tested: that needs a test_step and a test_dataloader")
         return found
 
-    def record_results(self, trainer: Any) -> None:
-        """Record the trainer's current metrics and its best checkpoint."""
+    def collect_results(self, trainer: Any) -> None:
+        """Collect the trainer's current metrics and best checkpoint, for `run.json`."""
         self.metrics |= trainer.callback_metrics
         self.best = describe.best_checkpoint_record(trainer, self.dir) or self.best
 

@@ -112,7 +112,7 @@ class OptunaSearch(Sweeper):
         return study
 
     def count_remaining_trials(self) -> int:
-        """Return the number of trials that remain to be completed or pruned."""
+        """Return how many trials are left; completed and pruned ones count as done."""
         done = (self.states.COMPLETE, self.states.PRUNED)
         return max(self.n_trials - len(self.study.get_trials(deepcopy=False, states=done)), 0)
 

@@ -50,7 +50,7 @@ def install_handlers() -> None:
 
 
 def reinstall_handlers() -> None:
-    """Reinstall the handlers, which Lightning replaces when `fit` begins."""
+    """Reinstall the signal handlers, which Lightning replaces when `fit` begins."""
     # Python allows handlers there only: a run in a thread of a notebook goes without.
     if threading.current_thread() is threading.main_thread():
         for number in state.handled:
