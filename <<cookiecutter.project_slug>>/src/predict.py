@@ -28,9 +28,9 @@ def predict(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
         The file, and the errors of inputs that could not be read, by name.
     """
     # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
-    from src.runtime.inference import predict_to_file_and_read_errors
+    from src.runtime.inference import predict_to_file
 
-    return predict_to_file_and_read_errors(cfg)
+    return predict_to_file(cfg)
 
 
 @hydra_command("predict", prepare=resolve_checkpoint_argument)

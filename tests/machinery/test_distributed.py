@@ -41,7 +41,7 @@ def test_the_rank_is_known_without_torch(
 def test_a_sweep_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(ConfigError, match="cannot run under torchrun"):
-        distributed.arguments_for_this_rank(["-m", "seed=1,2"])
+        distributed.disable_hydra_files_unless_rank_zero(["-m", "seed=1,2"])
 
 
 @pytest.mark.parametrize("command", [TRAIN, TORCHRUN], ids=["python", "torchrun"])

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from src.runtime.inference import predict_to_file_and_read_errors
+from src.runtime.inference import predict_to_file
 from src.runtime.project import ConfigError
 
 
@@ -104,7 +104,7 @@ def predict(
         input=str(tmp_path / "lines.txt"),
         **keys,
     )
-    return predict_to_file_and_read_errors(cfg)
+    return predict_to_file(cfg)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -169,7 +169,7 @@ def test_mistakes(tmp_path: Path) -> None:
         predict(tmp_path, "1\n", class_names=("a", "b", "c"))
     node = {"_target_": f"{__name__}.Model"}
     with pytest.raises(MisconfigurationException, match="predict_dataloader"):
-        predict_to_file_and_read_errors(run_config(tmp_path, data=None, model=node))
+        predict_to_file(run_config(tmp_path, data=None, model=node))
 
 
 class OwnLoaders(Model):
@@ -188,7 +188,7 @@ def test_a_module_with_its_own_predict_step(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     node = {"_target_": f"{__name__}.OwnLoaders", "outputs": 1}
     cfg = run_config(tmp_path, data=None, model=node, input="???")
-    output, errors = predict_to_file_and_read_errors(cfg)
+    output, errors = predict_to_file(cfg)
     assert (output, errors) == (tmp_path / "run0" / "predictions.pt", {})
     batches = torch.load(output, weights_only=True)
     assert [batch["score"].tolist() for batch in batches] == [[1.0, 2.0], [3.0]]

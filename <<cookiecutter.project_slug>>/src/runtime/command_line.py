@@ -139,7 +139,7 @@ def _prepared(argv: list[str], prepare: Callable[..., Any]) -> list[str]:
     is_search = any(argument.startswith("search=") for argument in argv)
     if is_search and not {"-m", "--multirun"} & set(argv):
         raise ConfigError("a search is a sweep. Type -m as well")
-    return distributed.arguments_for_this_rank(prepare(given))
+    return distributed.disable_hydra_files_unless_rank_zero(prepare(given))
 
 
 def _is_mistake(error: BaseException, has_started: bool) -> bool:

@@ -31,7 +31,7 @@ def global_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("NODE_RANK", 0))
 
 
-def arguments_for_this_rank(argv: Sequence[str]) -> list[str]:
+def disable_hydra_files_unless_rank_zero(argv: Sequence[str]) -> list[str]:
     """Return the arguments, with Hydra's file output disabled unless this is rank 0.
 
     Raises:
@@ -46,7 +46,7 @@ def arguments_for_this_rank(argv: Sequence[str]) -> list[str]:
 
 
 def needs_subprocess(cfg: DictConfig) -> bool:
-    """Return whether this sweep job starts several processes and needs a subprocess.
+    """Return whether this sweep job needs a subprocess, as it starts several processes.
 
     Lightning starts them by repeating the command line: in a sweep, the whole sweep.
     """

@@ -27,8 +27,8 @@ from src.runtime.run import open_run
 FILE_NAMES = {"onnx": "model.onnx", "torch_export": "model.pt2", "mlflow": "model"}
 
 
-def predict_to_file_and_read_errors(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
-    """Write predictions for `cfg.input`; return the path and the read errors by item.
+def predict_to_file(cfg: DictConfig) -> tuple[Path, dict[str, str]]:
+    """Write predictions for `cfg.input`; return the path and errors of unreadable items.
 
     A datamodule with `prediction_dataset(path)` gives a table with a row for each item. A module
     with a `predict_dataloader` gives the outputs of its `predict_step`, in a `.pt` file.
@@ -178,7 +178,7 @@ def export_metadata(datamodule: Any) -> dict[str, str]:
 
 
 def export_and_run(format: str, model: nn.Module, inputs: Any, metadata: Any, path: Path) -> Any:
-    """Write the exported model, and return its outputs for the inputs.
+    """Export the model to a file, and return the exported model's outputs.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.

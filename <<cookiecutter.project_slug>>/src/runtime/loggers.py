@@ -44,7 +44,7 @@ class AnyExperiment(DummyExperiment):
 
 
 def guarded_method(name: str) -> Callable[..., Any]:
-    """Return a method that calls the parent's, and disables the logger if that fails."""
+    """Return a method that calls the base class's; a failure disables the logger."""
 
     def method(self: "FailSafeLogger", *args: Any, **kwargs: Any) -> Any:
         return self.call_safely(lambda: getattr(super(FailSafeLogger, self), name)(*args, **kwargs))

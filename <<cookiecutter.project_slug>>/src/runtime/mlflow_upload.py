@@ -87,7 +87,7 @@ def upload_runs_until_idle(log_dir: Path) -> None:
 
 
 def upload_status_after_waiting(path: str | Path, patience: float = 15.0) -> str:
-    """Wait until ended runs are uploaded, and return the upload status as text.
+    """Wait a limited time for ended runs to be uploaded; return the status as text.
 
     Args:
         path: folder of the run or of the sweep.
