@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, tzinfo
 from pathlib import Path
 
+import psutil
 import pytest
 
 from src.runtime import run_folder
@@ -122,3 +124,23 @@ def test_ids_are_unique_under_slurm_and_a_requeued_job_gets_its_folder_back(
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     assert run_folder.new_run_id() == run_folder.new_run_id() == "slurm_7.0"
+
+
+def test_a_clock_that_jumps_back_repeats_no_name_and_keeps_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(run_folder, "datetime", Clock)
+    assert len({run_folder.new_run_id() for _ in range(40)}) == 40
+    claim = Claim.acquire(tmp_path)
+    boot, created = psutil.boot_time() - 3600, psutil.Process().create_time() - 3600
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created)
+    assert active_owner(tmp_path)
+    with pytest.raises(RunIsActive):
+        Claim.acquire(tmp_path)
+    claim.release()
