@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import pytest
 import torch
 from conftest import Command, Compose
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from src.callbacks.device_monitor import TrainingSpeed
+from src.callbacks.device_monitor import OutOfMemoryAdvice, TrainingSpeed
 from src.data.digits_datamodule import DigitsDataModule
 from src.data.image_datamodule import ImageDataModule, NormalizeImages
 from src.train import train
@@ -272,3 +273,25 @@ def test_running_out_of_memory_is_one_line_with_what_to_type(
 def run_out_of_memory(self: Any, batch: Any, batch_idx: int) -> Any:
     """Raise what CUDA raises."""
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. " * 9)
+
+
+class Endless(IterableDataset[torch.Tensor]):
+    """Items without a number."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        while True:
+            yield torch.zeros(1)
+
+
+class Hungry(Line):
+    """Raise what CUDA raises."""
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_out_of_memory_with_data_that_have_no_length() -> None:
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = pl.Trainer(accelerator="cpu", callbacks=[OutOfMemoryAdvice()], **quiet)
+    with pytest.raises(torch.OutOfMemoryError, match=r"batch size 4.*data\.batch_size=2"):
+        trainer.fit(Hungry(), DataLoader(Endless(), batch_size=4))

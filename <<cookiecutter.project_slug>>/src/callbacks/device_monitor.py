@@ -100,15 +100,14 @@ class OutOfMemoryAdvice(Callback):
     The command then ends with this text as its one-line error; the last checkpoint stays.
     """
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    @disable_on_error
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Replace the text of the exception."""
         if not isinstance(exception, torch.OutOfMemoryError):
             return
         device = trainer.strategy.root_device
         loaders = (trainer.train_dataloader, trainer.val_dataloaders, trainer.test_dataloaders)
-        loader: Any = next(filter(None, loaders), None)
+        loader = next((loader for loader in loaders if loader is not None), None)
         batch_size = getattr(loader, "batch_size", None) or 2
         memory = ""
         if device.type == "cuda":

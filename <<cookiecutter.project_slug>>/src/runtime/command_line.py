@@ -39,8 +39,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 # What Hydra says of a key that has a value already.
 HAS_A_VALUE = re.compile(r"(?:remove \+ prefix: '|use 'override )(.+)'")
 # What a wrong value of the user's leads to, if it is raised before a batch has passed.
-ERRORS = (HydraException, OmegaConfBaseException, ValueError, RuntimeError)
-ERRORS += (IndexError, OverflowError)
+MISTAKES = (HydraException, OmegaConfBaseException, ValueError, RuntimeError)
+MISTAKES += (IndexError, OverflowError)
 
 
 # Of the command in this process: whether Hydra has called its function, and whether a batch has
@@ -155,7 +155,7 @@ def _is_mistake(error: BaseException, has_started: bool) -> bool:
         return True
     if has_started or "Traceback" in f"{error}{error.__cause__}":  # of another process
         return False
-    return isinstance(error, ERRORS) or getattr(error, "filename", None) is not None
+    return isinstance(error, MISTAKES) or getattr(error, "filename", None) is not None
 
 
 def error_text(error: BaseException, config_name: str = "train", argv: Sequence[str] = ()) -> str:

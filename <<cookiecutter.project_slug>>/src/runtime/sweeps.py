@@ -118,7 +118,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Claim the sweep's folder, or exit if another process runs the sweep."""
-        if not config.get("sweep_name", "x"):
+        if "sweep_name" in config and not config.sweep_name:
             raise SystemExit("Error: sweep_name is empty. Type sweep_name=NAME")
         if "study_name" not in config.hydra.sweeper:
             try:
