@@ -39,7 +39,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
     """
     # Imported here, since torch takes seconds and a command-line mistake should not wait for it.
     from src.runtime.checkpoints import load_initial_weights
-    from src.runtime.describe import best_checkpoint_path
+    from src.runtime.describe import best_model_checkpoint
     from src.runtime.run import open_run
 
     with open_run(cfg) as run:
@@ -51,7 +51,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, Any], "Objects"]:
         if cfg.train:
             trainer.fit(model, datamodule, ckpt_path=ckpt_path)
             run.collect_results(trainer)
-            ckpt_path = best_checkpoint_path(trainer)  # None: the weights in memory
+            best = best_model_checkpoint(trainer)
+            ckpt_path = best.best_model_path if best else None  # None: the weights in memory
         if cfg.test and run.can_test():
             trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
             run.collect_results(trainer)

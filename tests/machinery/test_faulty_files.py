@@ -86,7 +86,7 @@ def test_writes_that_fail_at_random_are_reported_and_lose_no_checkpoint(
 
 def test_a_run_without_locks_finishes_and_says_how_to_send_the_rest(faulty: Path) -> None:
     (faulty / ".faults").touch()
-    process = train(faulty, "logger=mlflow", "logger.mlflow.patience=3", "test=false")
+    process = train(faulty, "logger=mlflow", "test=false")
     assert process.wait(300) == 0
     output = (faulty.parent / "output.txt").read_text()
     assert "Traceback" not in output

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from conftest import Command, Compose
+from conftest import SMALL, Command, Compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
@@ -32,6 +32,7 @@ from omegaconf import open_dict
 from src.eval import evaluate
 from src.resolvers import RESOLVERS
 from src.runtime.checkpoint_config import load_model
+from src.runtime.overrides import compose
 from src.runtime.project import COMPOSE_ARGUMENTS, CONFIGS, prepare_environment
 from src.train import train
 
@@ -97,7 +98,7 @@ def test_text_of_users_is_printed_as_written(
     assert cfg.note == "[INST] hello [/INST]"
     assert "'[INST] hello [/INST]'" in (folder / "config.yaml").read_text()
     printed = capsys.readouterr().out
-    assert f"folder:    {folder}" in printed
+    assert f"folder:      {folder}" in printed
     (line,) = [line for line in printed.splitlines() if line.startswith("evaluate:")]
     assert shlex.split(line)[1:] == ["python", "src/eval.py", f"ckpt_path='{folder}'"]
 
@@ -147,8 +148,7 @@ def test_arguments_of_the_trainer_take_effect_or_are_reported(
 
 @pytest.mark.parametrize("logger", ["csv", "none", "mlflow"])
 def test_a_module_that_talks_to_its_logger(logger: str, tmp_path: Path) -> None:
-    patience = ["logger.mlflow.patience=0"] if logger == "mlflow" else []
-    train(composed("metrics of steps and epochs", tmp_path, f"logger={logger}", *patience))
+    train(composed("metrics of steps and epochs", tmp_path, f"logger={logger}"))
     folder = run_folder(tmp_path)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     own = [row["step"] for row in rows if "own/metric" in row.get("metrics", {})]
@@ -278,3 +278,27 @@ def test_an_experiment_in_a_folder(tmp_path: Path) -> None:
         file.parent.rmdir()
         forget_files()
     assert objects["cfg"].seed == 7
+
+
+def test_the_summary_names_the_checkpoint_and_opens_the_page(
+    command: Command, tmp_path: Path
+) -> None:
+    few = [*SMALL[3:], "data=digits"]
+    trained = command("logger=tensorboard", "callbacks=default", "trainer.max_epochs=1", *few)
+    assert trained.code == 0, trained.err
+    run_dir = run_folder(tmp_path / "logs")
+    assert f"page:        python -m tensorboard.main --logdir {run_dir}\n" in trained.out
+    assert "batch size:  64 x 1 processes x 1 accumulated = 64\n" in trained.out
+    tested = command(f"ckpt_path={run_dir}", verb="eval")
+    assert tested.code == 0, tested.err
+    assert f"checkpoint:  {run_dir}/checkpoints/last.ckpt\n" in tested.out
+
+
+def test_one_variable_moves_data_and_logs(
+    compose_train: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_DIR", str(tmp_path))
+    train(compose_train("+trainer.enable_checkpointing=true", "callbacks=default"))
+    cfg = compose("train")
+    assert [cfg.paths.data_dir, cfg.paths.log_dir] == [f"{tmp_path}/data", f"{tmp_path}/logs"]
+    assert load_model("best").net is not None

@@ -141,6 +141,9 @@ class Module(test_progress.Module):
         logging.getLogger("user").info("a message")
         return super().training_step(batch, batch_idx)
 
+    def on_train_epoch_end(self):
+        self.log("in_epoch", 100.0 + self.current_epoch, prog_bar=True)
+
 settings = test_progress.SMALL | {{"logger": CSVLogger({logs!r})}}
 bar = ProgressBar()
 assert bar.is_enabled
@@ -171,6 +174,8 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert "Epoch 1/1 " in text
     assert "train/loss" in text
+    assert re.findall(r"in_epoch:\s+(\S+)", text)[-1] == "101.000"  # of the last epoch
+    assert "v_num" not in text
     lines = re.split(r"[\r\n]+", text)
     assert sum(line.strip() == "[a message]" for line in lines) == 4  # never behind the bar
     assert sum(line.startswith("[epoch ") for line in lines) == 2

@@ -59,7 +59,8 @@ def test_runs_that_differ_in_their_seed_share_a_row(
     worse = ["3", "runs", "model.optimizer.lr=0.1", "0.55", "±", "0.071"]
     assert lines[header + 3][:6] == worse
     statuses = [word for line in lines[header + 3 : header + 6] for word in line]
-    assert {"finished", "failed", "[/b]"} <= set(statuses)
+    assert {"finished", "failed"} <= set(statuses)
+    assert ["All:", "age", "1:05", "h"] in lines  # of all rows
     assert lines[-1] == ["Best:", str(tmp_path / "3")]
 
 
@@ -87,8 +88,33 @@ def test_what_is_the_same_everywhere_is_left_out(
         value = {"metrics": {"val/acc": 0.5 + number}}
         write_run(tmp_path / str(number), ["a.b=1", f"c.d={number}", "hydra.x=1"], **value)
     lines = table(tmp_path, capsys)
-    assert lines[1] == ["run", "what", "differs", "val/acc", "status"]
-    assert lines[3:5] == [["1", "c.d=1", "1.5", "finished"], ["0", "c.d=0", "0.5", "finished"]]
+    assert lines[1] == ["run", "what", "differs", "val/acc"]
+    assert lines[3:5] == [["1", "c.d=1", "1.5"], ["0", "c.d=0", "0.5"]]
+    assert ["All:", "status", "finished,", "age", "1:05", "h"] in lines
+
+
+def test_the_age_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ages = {timedelta(days=3, hours=4): "3 d", timedelta(minutes=7, seconds=1): "0:07 h"}
+    for number, age in enumerate(ages):
+        started = (datetime.now().astimezone() - age).isoformat()
+        write_run(tmp_path / str(number), [f"seed={number}", f"lr={number}"], started=started)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2/job.json").write_text('{"overrides": ["lr=2"]}')
+    printed = "\n".join(" ".join(line) for line in table(tmp_path, capsys))
+    for age in ages.values():
+        assert f"finished {age}\n" in printed
+    assert "lr=2 not started\n" in printed
+
+
+def test_long_overrides_are_shortened_in_the_middle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        path = f"data.path=/home/somebody/projects/flats/cleaned_{number}.csv"
+        write_run(tmp_path / str(number), [path, f"common/logger@logger={('csv', 'none')[number]}"])
+    printed = "\n".join(" ".join(line) for line in table(tmp_path, capsys))
+    assert "data.path=/home…s/cleaned_0.csv logger=csv" in printed
+    assert "data.path=/home…s/cleaned_1.csv logger=none" in printed
 
 
 def test_a_table_fits_its_terminal(
@@ -107,7 +133,7 @@ def test_a_table_fits_its_terminal(
         assert max(len(line) for line in table_lines if not line.startswith("Best")) <= width
         header = " ".join(table_lines[1:3]).split()  # a title may take two lines
         assert {"run", "what", "differs", "val/acc", "status"} <= set(header)
-        assert any(line.startswith(f" {name} ") for line in table_lines)
+        assert any(line.startswith(f" {name[:19]} ") for line in table_lines)  # without its hash
         assert any("1.5714" in line for line in table_lines)
         assert "7 more: a larger top=, or csv=runs.csv" in table_lines
 

@@ -22,7 +22,7 @@ def test_a_signal_leaves_a_checkpoint_and_prints_the_command_that_resumes(
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] > 0
     output = (tmp_path / "output.txt").read_text()
-    assert f"resume:    python src/train.py ckpt_path={folder}" in output
+    assert f"resume:      python src/train.py ckpt_path={folder}" in output
     assert "Traceback" not in output
     epoch = last["epoch"]
     run(tmp_path, "ckpt_path=last", f"trainer.max_epochs={epoch + 2}")

@@ -21,11 +21,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.runtime import run_folder, sweeps
-from src.runtime.project import CONFIGS, MAIN_ARGUMENTS, override_list, prepare_environment
+from src.runtime.project import (
+    CONFIGS,
+    MAIN_ARGUMENTS,
+    override_list,
+    prepare_environment,
+    register_resolver,
+)
 
 prepare_environment()
 run_folder.register_run_resolvers()
-sweeps.register_job_resolver()
+register_resolver("job_dir", sweeps.assign_job_folder_name, replace=True)
 
 CONFIG: dict[str, Any] = {
     "task_name": "toy",

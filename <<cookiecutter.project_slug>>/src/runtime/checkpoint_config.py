@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.runtime.checkpoints import CONFIG_KEY, read_checkpoint, rename_compiled_weights
-from src.runtime.project import CONFIGS, PROJECT_ROOT, ConfigError, import_object, instantiate
+from src.runtime.project import CONFIGS, ConfigError, default_log_dir, import_object, instantiate
 from src.runtime.run_folder import find_checkpoint
 
 PACKAGES = ("torch.", "torchvision.", "torchmetrics.", "lightning.", "src.data.", "src.models.")
@@ -61,7 +61,7 @@ def load_model(path: str | Path) -> LightningModule:
     Raises:
         ConfigError: if there is no such checkpoint, or it cannot be used.
     """
-    file = find_checkpoint(str(path), PROJECT_ROOT / "logs")
+    file = find_checkpoint(str(path), default_log_dir())
     model = instantiate(OmegaConf.create(trusted_config_from_checkpoint(file)["model"]))
     restore_for_eval(model, file)
     return model

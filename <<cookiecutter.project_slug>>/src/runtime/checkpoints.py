@@ -17,7 +17,7 @@ from omegaconf import Container, OmegaConf
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from src.runtime.project import PROJECT_ROOT, ConfigError, atomic_write
+from src.runtime.project import ConfigError, atomic_write, default_log_dir
 from src.runtime.run_folder import Claim, find_checkpoint
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
             return
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
+            with atomic_write(Path(path)) as file:
                 torch.save(plain, file)
             self._has_failed = False
         except (OSError, RuntimeError) as error:  # torch turns a full disk into the second
@@ -143,13 +143,9 @@ def _array_data(array: np.ndarray) -> Any:
         return array.tolist()
 
 
-def _tensor_data(tensor: Tensor) -> Any:
-    return LEFT_OUT if is_lazy(tensor) else tensor.as_subclass(Tensor)
-
-
 # The first kind that fits decides.
 CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
-    Tensor: _tensor_data,
+    Tensor: lambda tensor: LEFT_OUT if is_lazy(tensor) else tensor.as_subclass(Tensor),
     np.ndarray: _array_data,
     np.floating: float,
     np.generic: np.generic.item,
@@ -204,7 +200,7 @@ def load_initial_weights(model: nn.Module, path: str | Path) -> None:
     Raises:
         ConfigError: if the file cannot be read, or none of its weights fits.
     """
-    content = read_checkpoint(find_checkpoint(str(path), PROJECT_ROOT / "logs", "init_from"))
+    content = read_checkpoint(find_checkpoint(str(path), default_log_dir(), "init_from"))
     content = content.get("state_dict") or content.get("model") or content
     own = model.state_dict()
     own_names = {WRAPPERS.sub("", name): name for name in own}

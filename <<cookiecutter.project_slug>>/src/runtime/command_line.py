@@ -31,7 +31,7 @@ from src.runtime.project import ConfigError, is_sweep_job
 
 project.prepare_environment()
 run_folder.register_run_resolvers()
-sweeps.register_job_resolver()
+project.register_resolver("job_dir", sweeps.assign_job_folder_name, replace=True)
 check.register_config_schema()
 log = logging.getLogger(__name__)
 

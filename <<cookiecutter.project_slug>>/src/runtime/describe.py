@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich import get_console
 from rich.file_proxy import FileProxy
 from torch.nn.parameter import is_lazy
@@ -88,21 +88,22 @@ class RunObserver(Callback):
     def _log_start(self, trainer: Trainer, model: LightningModule) -> None:
         trainable = [p for p in model.parameters() if p.requires_grad and not is_lazy(p)]
         loaders = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
-        datasets = {name: getattr(loader, "dataset", None) for name, loader in loaders.items()}
-        sizes = [f", {len(d):,} {name}" for name, d in datasets.items() if isinstance(d, Sized)]
-        batch_size = getattr(trainer.train_dataloader, "batch_size", None) or "unknown"
+        found = [(name, getattr(loader, "dataset", None)) for name, loader in loaders.items()]
+        sizes = [f", {len(data):,} {name}" for name, data in found if isinstance(data, Sized)]
+        size = getattr(trainer.train_dataloader, "batch_size", None) or 0
+        processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
+        total = size * processes * accumulated or "unknown"
         device = trainer.strategy.root_device
         trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not JSONLinesLogger]
         lines = {
             "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
             "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),
-            "batch size": f"{batch_size} x {trainer.world_size} processes"
-            f" x {trainer.accumulate_grad_batches} accumulated",
+            "batch size": f"{size} x {processes} processes x {accumulated} accumulated = {total}",
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "folder": str(self.run_dir),
             "tracker": ", ".join(trackers) or "none",
         }
-        log.info("\n".join(f"{key + ':':<12} {value}" for key, value in lines.items()))
+        log.info("start\n" + "\n".join(f"{key + ':':<12} {text}" for key, text in lines.items()))
 
 
 class ProgressBar(RichProgressBar):
@@ -124,6 +125,7 @@ class ProgressBar(RichProgressBar):
         """Return the metrics for the progress bar, updated at most twice per second."""
         if trainer.is_last_batch or monotonic() >= self._next_reading:
             self._metrics = super().get_metrics(trainer, pl_module)
+            self._metrics.pop("v_num", None)
             self._next_reading = monotonic() + 1 / DRAWINGS_PER_SECOND
         return self._metrics
 
@@ -139,7 +141,9 @@ class ProgressBar(RichProgressBar):
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the metrics of the last epoch."""
+        """Log the metrics of the last epoch, and show them."""
+        self._next_reading = 0.0
+        self.on_train_epoch_end(trainer, pl_module)
         ended = trainer.current_epoch  # the number of epochs, which count from 0
         if ended == self._epochs_logged or not trainer.is_global_zero:
             return
@@ -175,15 +179,17 @@ def versions_command_and_commit() -> dict[str, Any] | None:
     }
 
 
-def best_checkpoint_path(trainer: Trainer) -> str | None:
-    """Return the path of the best checkpoint, or None if there is none."""
-    callback = _monitoring_callback(trainer)
-    return callback.best_model_path if callback else None
+def best_model_checkpoint(trainer: Trainer) -> ModelCheckpoint | None:
+    """Return the callback that has saved a best checkpoint, or None if there is none."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            return callback if Path(callback.best_model_path).is_file() else None
+    return None
 
 
 def best_checkpoint_record(trainer: Trainer, run_dir: Path) -> dict[str, Any]:
     """Return path, metric and epoch of the best checkpoint, or {} if there is none."""
-    callback = _monitoring_callback(trainer)
+    callback = best_model_checkpoint(trainer)
     if callback is None or callback.best_model_score is None:
         return {}
     epoch = re.search(r"epoch[_=](\d+)", Path(callback.best_model_path).name)
@@ -209,30 +215,22 @@ def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any
     epochs = f"after {trainer.current_epoch} epochs" if trainer.global_step else ""
     lines = {"status": ", ".join(filter(None, [record["status"], epochs, reason]))}
     if "best_value" in record:
-        value, epoch = record["best_value"], record["best_epoch"]
-        lines["best"] = f"{record['monitor']} {value:.4g} in epoch {epoch}"
-    tested = [f"{n} {v:.4g}" for n, v in record.get("metrics", {}).items() if n.startswith("test")]
-    if tested:
+        best = f"{record['monitor']} {record['best_value']:.4g}"
+        lines["best"] = f"{best} in epoch {record['best_epoch']}"
+    if tested := [f"{k} {v:.4g}" for k, v in record.get("metrics", {}).items() if k[:4] == "test"]:
         lines["test"] = ", ".join(tested)
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
-    for callback in getattr(trainer, "callbacks", ()):
-        lines |= getattr(callback, "final_summary", {})
+    for part in (*getattr(trainer, "callbacks", ()), *trainer.loggers):
+        lines |= getattr(part, "final_summary", {})
+    if cfg.get("ckpt_path") not in (None, run_dir):
+        lines["checkpoint"] = cfg.ckpt_path
     lines["folder"] = run_dir
     if checkpoints_newest_first(run_dir):
         is_whole = record["status"] == "finished"
         key, script = ("evaluate", "src/eval.py") if is_whole else ("resume", "src/train.py")
         lines[key] = shell_command(script, f"ckpt_path={quote_value(run_dir)}")
-    patience = OmegaConf.select(cfg, "logger.mlflow.patience", default=15)
-    upload = "" if is_sweep_job() else upload_status_after_waiting(run_dir, float(patience or 0))
-    if upload:
+    if not is_sweep_job() and (upload := upload_status_after_waiting(run_dir)):
         lines["mlflow"] = upload
         lines["page"] = run_page_url(run_dir) or shell_command("src/ui.py", str(run_dir))
-    print("\n" + "\n".join(f"{key + ':':<10} {value}" for key, value in lines.items()), flush=True)
-
-
-def _monitoring_callback(trainer: Trainer) -> ModelCheckpoint | None:
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-            return callback if Path(callback.best_model_path).is_file() else None
-    return None
+    print("\n" + "\n".join(f"{key + ':':<12} {value}" for key, value in lines.items()), flush=True)

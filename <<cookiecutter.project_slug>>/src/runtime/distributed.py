@@ -75,8 +75,8 @@ def run_job_in_subprocess(cfg: DictConfig) -> dict[str, float]:
     overrides = [o for o in override_list(hydra.overrides.task) if not o.startswith("sweep_name=")]
     script = str(Path(sys.argv[0]).resolve())
     command = [sys.executable, script, *overrides, f"hydra.run.dir={quote_value(run_dir)}"]
-    environment = dict(os.environ)
-    environment.pop("MASTER_PORT", None)  # of an earlier job, which ran in this process
+    # That port is of an earlier job, which ran in this process.
+    environment = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
     process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
     try:
         code = process.wait()

@@ -178,13 +178,26 @@ def export_metadata(datamodule: Any) -> dict[str, str]:
 
 
 def export_and_run(format: str, model: nn.Module, inputs: Any, metadata: Any, path: Path) -> Any:
-    """Export the model to a file, and return the exported model's outputs.
+    """Export the model to a file or folder, and return the exported model's outputs.
 
     Raises:
         ConfigError: if MLflow's format cannot hold the model.
     """
     if format == "mlflow":
-        return export_mlflow_and_run(model, inputs, metadata, path)
+        if not isinstance(inputs, Tensor):
+            raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
+        import mlflow.pytorch  # seconds, and perhaps an extra
+
+        mlflow.pytorch.save_model(
+            model,
+            path,
+            input_example=inputs.numpy(),
+            # Guessing them takes 10 seconds.
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
+            serialization_format="pt2",  # needs no code of this project
+            metadata=metadata,
+        )
+        return mlflow.pyfunc.load_model(str(path)).predict(inputs.numpy())
     shapes = apply_to_collection(inputs, Tensor, lambda tensor: {0: torch.export.Dim("batch")})
     program = torch.export.export(model, (inputs,), dynamic_shapes=(shapes,))
     if format == "torch_export":
@@ -195,25 +208,3 @@ def export_and_run(format: str, model: nn.Module, inputs: Any, metadata: Any, pa
     onnx.model.metadata_props.update(metadata)
     onnx.save(path)
     return onnx(inputs)[0]  # with onnxruntime
-
-
-def export_mlflow_and_run(model: nn.Module, inputs: Any, metadata: Any, path: Path) -> Any:
-    """Save the model in MLflow format, and return the reloaded model's outputs.
-
-    Raises:
-        ConfigError: if the model takes more than a tensor.
-    """
-    if not isinstance(inputs, Tensor):
-        raise ConfigError("format=mlflow takes one tensor: use onnx or torch_export")
-    import mlflow.pytorch  # seconds, and perhaps an extra
-
-    mlflow.pytorch.save_model(
-        model,
-        path,
-        input_example=inputs.numpy(),
-        # Guessing them takes 10 seconds.
-        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
-        serialization_format="pt2",  # needs no code of this project
-        metadata=metadata,
-    )
-    return mlflow.pyfunc.load_model(str(path)).predict(inputs.numpy())

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.runtime.distributed import global_rank
 from src.runtime.mlflow_run import METRICS, read_rows_with_offsets
-from src.runtime.project import read_json, write_json
+from src.runtime.project import read_json, shell_command, write_json
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,7 @@ class FailSafeLogger(Logger):
     def experiment(self) -> Any:
         """The logger's experiment object, or a dummy object after a failure."""
         tracker: Any = super()
-        found = self.call_safely(lambda: tracker.experiment)
-        return AnyExperiment(self.log_dir) if found is None else found
+        return self.call_safely(lambda: tracker.experiment) or AnyExperiment(self.log_dir)
 
     def call_safely(self, action: Callable[[], Any]) -> Any:
         """Call a function and return its result, or None if the logger has failed."""
@@ -87,6 +86,11 @@ class CSVLogger(FailSafeLogger, loggers.CSVLogger):
 
 class TensorBoardLogger(FailSafeLogger, loggers.TensorBoardLogger):
     """Lightning's `TensorBoardLogger`, disabled with a warning if it fails."""
+
+    @property
+    def final_summary(self) -> dict[str, str]:
+        """The command that opens the page."""
+        return {"page": shell_command("-m", "tensorboard.main", "--logdir", str(self.save_dir))}
 
 
 class WandbLogger(FailSafeLogger, loggers.WandbLogger):

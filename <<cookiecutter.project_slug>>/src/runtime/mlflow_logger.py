@@ -40,7 +40,6 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
             A run that is resumed stays in the store where it was started.
         run_name: name of the run; by default its folder, in a sweep what differs between the jobs.
         tags: names, each of which becomes a tag with the value `true`.
-        patience: seconds that the end of the run waits if MLflow fails; three times if it is slow.
     """
 
     def __init__(
@@ -50,10 +49,8 @@ class MLflowLogger(JSONLinesLogger, MLFlowLogger):
         tracking_uri: str,
         run_name: str | None = None,
         tags: Sequence[str] | None = None,
-        patience: float = 15.0,
     ) -> None:
         super().__init__(save_dir)  # Lightning's own would import MLflow
-        self.patience = patience
         self.client: RunFolderClient | None = None
         self.params: dict[str, str] = {}
         self.tags = {str(tag): "true" for tag in tags or ()}

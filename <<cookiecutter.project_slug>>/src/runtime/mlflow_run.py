@@ -79,11 +79,9 @@ class RunUploader:
         self.mlflow = mlflow
         uri, name = about["tracking_uri"], about["experiment_name"]
         artifacts = create_database_and_artifact_uri(mlflow, uri)
-        self.client = mlflow.MlflowClient(with_credentials(uri))
-        known = self.client.get_experiment_by_name(name)
-        experiment = known.experiment_id if known else None
-        if experiment is None:
-            experiment = self.client.create_experiment(name, artifacts)
+        self.client = client = mlflow.MlflowClient(with_credentials(uri))
+        known = client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else client.create_experiment(name, artifacts)
         commit = (self.record.get("environment") or {}).get("git_commit")
         tags = {"mlflow.source.git.commit": commit or ""}
         sweep_dir = self.run_dir.parent

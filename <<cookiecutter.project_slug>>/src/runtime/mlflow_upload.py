@@ -19,10 +19,8 @@ from src.runtime.run_folder import Claim, RunIsActive, active_owner, read_run
 
 CLAIM = ".uploader"
 POLL_SECONDS, IDLE_ROUNDS = 1.0, 20  # rounds without an active run, after which it ends
-ENVIRONMENT = {  # an attempt that fails costs seconds; the next one is ours
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
+# An attempt that fails costs seconds; the next one is ours.
+ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def mlflow_run_dirs(path: str | Path) -> list[Path]:
@@ -91,13 +89,12 @@ def upload_status_after_waiting(path: str | Path, patience: float = 15.0) -> str
 
     Args:
         path: folder of the run or of the sweep.
-        patience: seconds after which to give up if MLflow fails; three times that if it is slow.
+        patience: seconds to wait while MLflow fails; three times that if it is slow.
 
     Returns:
         What `upload_status_text` says then.
     """
-    runs = {run_dir: read_run(run_dir) for run_dir in mlflow_run_dirs(path)}
-    ended = [run_dir for run_dir, record in runs.items() if record.get("status") != "running"]
+    ended = [d for d in mlflow_run_dirs(path) if read_run(d).get("status") != "running"]
     if ended:
         with suppress(OSError):  # a full disk; then nothing arrives, and the line says so
             ensure_uploader_is_running(ended[0])

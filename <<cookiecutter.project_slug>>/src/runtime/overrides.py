@@ -149,7 +149,7 @@ def resolve_checkpoint_argument(argv: Sequence[str]) -> list[str]:
     value = _typed_value(argv, "ckpt_path")
     if not value:
         return list(argv)
-    log_dir = _typed_value(argv, "paths.log_dir") or project.PROJECT_ROOT / "logs"
+    log_dir = _typed_value(argv, "paths.log_dir") or project.default_log_dir()
     path = find_checkpoint(value, log_dir).resolve()
     # Imports torch, which a mistake before this point need not wait for.
     from src.runtime.checkpoint_config import trusted_config_from_checkpoint
@@ -208,10 +208,8 @@ def _newest_unfinished(argv: Sequence[str]) -> Path:
 
 def _typed_value(argv: Sequence[str], key: str) -> str:
     """Return the text that is typed for a key, without quotes; empty if there is none."""
-    value: Any = ""
-    for argument in argv:
-        if _key(argument) == key:
-            value = OverridesParser.create().parse_override(argument).value()
+    typed = [argument for argument in argv if _key(argument) == key]
+    value: Any = OverridesParser.create().parse_override(typed[-1]).value() if typed else ""
     return value if isinstance(value, str) else ""
 
 

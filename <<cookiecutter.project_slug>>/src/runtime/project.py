@@ -37,6 +37,11 @@ REGISTER = "register_new_resolver" if IS_HYDRA_1_3 else "register_resolver"
 register_resolver: Any = getattr(OmegaConf, REGISTER)
 
 
+def default_log_dir() -> Path:
+    """Return `logs/`, in the project or in the folder that `STORAGE_DIR` names."""
+    return Path(os.environ.get("STORAGE_DIR", PROJECT_ROOT), "logs")
+
+
 class ConfigError(ValueError):
     """Error in the user's configuration or command line, shown without a traceback."""
 
@@ -110,7 +115,7 @@ def shell_command(script: str, *arguments: str) -> str:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Generator[BinaryIO]:
+def atomic_write(path: Path) -> Generator[BinaryIO]:
     """Open a temporary file that replaces `path` when the `with` block succeeds.
 
     So a reader finds the old content or the new one, never a part.
@@ -118,7 +123,6 @@ def atomic_write(path: str | Path) -> Generator[BinaryIO]:
     Raises:
         OSError: if it cannot be written; the old content is then still there.
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
@@ -146,5 +150,5 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    with atomic_write(path) as file:
+    with atomic_write(Path(path)) as file:
         file.write(json.dumps(content, indent=2, default=str).encode())

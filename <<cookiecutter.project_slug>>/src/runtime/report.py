@@ -5,15 +5,19 @@ Imports no torch, and keeps a few keys of each run: there may be ten thousand.
 
 import csv
 import math
+import re
 import statistics
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.runtime.mlflow_run import METRICS, read_rows_with_offsets
+from src.runtime.overrides import SHORT_GROUPS
 
 KEPT = ("status", "started", "monitor", "mode", "best_checkpoint", "error")
 IGNORED_WHEN_GROUPING = ("seed=", "data.fold=")  # runs that differ in these are replicates
+HALF = 15  # characters: of a longer override or name, the table shows as many of both ends
 
 
 class RunResult(NamedTuple):
@@ -34,12 +38,8 @@ def run_results(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[RunResul
             metrics[record["monitor"]] = record["best_value"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         overrides = record.get("overrides", [])
-        row = {"run": str(folder)}
-        for override in overrides:
-            key, _, value = override.partition("=")
-            row[key] = value
-        for key in KEPT:
-            row[key] = record.get(key) or ""
+        row = {"run": str(folder)} | dict(override.partition("=")[::2] for override in overrides)
+        row |= {key: record.get(key) or "" for key in KEPT}
         runs.append(RunResult(folder, overrides, finite, row | finite))
     return sorted(runs)
 
@@ -91,37 +91,70 @@ def metric_values(runs: list[RunResult], metric: str) -> list[float]:
 
 
 def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -> None:
-    """Print a table of the best runs, with a row for each group of replicates."""
+    """Print a table of the best runs, with a row for each group of replicates.
+
+    What is the same in each row is printed once, below it.
+    """
     from rich import box, console, table  # not at the start of each command
 
     groups = groups_best_first(runs, metric, mode)
     shown = groups[:top]
-    firsts = [group[0] for group in shown]
-    rows = table.Table("run", "what differs", metric, "status", box=box.SIMPLE_HEAD, pad_edge=False)
-    rows.columns[0].no_wrap = True
-    rows.columns[1].overflow = "fold"
-    for group, difference in zip(shown, unshared_override_texts(firsts), strict=True):
-        values = metric_values(group, metric)
-        name = group[0].folder.name if len(group) == 1 else f"{len(group)} runs"
-        text = f"{statistics.fmean(values):.5g}" if values else ""
-        if len(values) > 1:
-            text += f" ± {statistics.stdev(values):.2g}"
-        statuses = {f"{run.row['status']} {run.row['error']}".strip() for run in group}
-        rows.add_row(name, difference, text, "\n".join(sorted(statuses)))
-    console.Console(markup=False, emoji=False).print(rows)
+    differences = unshared_override_texts([group[0] for group in shown])
+    rows = [cell_texts(*row, metric) for row in zip(shown, differences, strict=True)]
+    same = {name for name in rows[0] if len({row[name] for row in rows}) == 1 < len(rows)}
+    kept = [name for name in rows[0] if name not in same or name in ("run", metric)]
+    printed = table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in kept:
+        printed.add_column(name, no_wrap=name in ("run", metric, "age"), overflow="fold")
+    for row in rows:
+        printed.add_row(*(row[name] for name in kept))
+    console.Console(markup=False, emoji=False).print(printed)
+    if shared := [f"{name} {text}" for name, text in rows[0].items() if text and name not in kept]:
+        print("All:", ", ".join(shared))
     if rest := len(groups) - len(shown):
         print(rest, "more: a larger top=, or csv=runs.csv")
-    print("Best:", firsts[0].folder)
+    print("Best:", shown[0][0].folder)
+
+
+def cell_texts(group: list[RunResult], difference: str, metric: str) -> dict[str, str]:
+    """Return the cells of a row of the table, by column."""
+    values = metric_values(group, metric)
+    mean = f"{statistics.fmean(values):.5g}" if values else ""
+    if len(values) > 1:
+        mean += f" ± {statistics.stdev(values):.2g}"
+    statuses = {shorten_middle(f"{run.row['status']} {run.row['error']}".strip()) for run in group}
+    name = re.sub("_[0-9a-f]{8}$", "", group[0].folder.name)  # of a run: its time
+    return {
+        "run": shorten_middle(name) if len(group) == 1 else f"{len(group)} runs",
+        "what differs": difference,
+        metric: mean,
+        "status": "\n".join(sorted(statuses)),
+        "age": age_text(max(run.row["started"] for run in group)),
+    }
 
 
 def unshared_override_texts(runs: list[RunResult]) -> list[str]:
     """Return one text per run: its overrides that are not shared by all runs."""
     shared = set.intersection(*(set(run.overrides) for run in runs))
-    texts = []
-    for run in runs:
-        own = [override for override in run.overrides if override not in shared]
-        texts.append(" ".join(own))
-    return texts
+    return [
+        " ".join(shorten_middle(override) for override in run.overrides if override not in shared)
+        for run in runs
+    ]
+
+
+def shorten_middle(text: str) -> str:
+    """Return an override or a name with short group names, and without a long middle."""
+    for short, full in SHORT_GROUPS.items():
+        text = text.replace(f"{full}=", f"{short}=")
+    return text if len(text) <= 2 * HALF else f"{text[:HALF]}…{text[-HALF:]}"
+
+
+def age_text(started: str) -> str:
+    """Return how long ago an ISO 8601 time was, as `0:05 h` or `3 d`; empty for no time."""
+    if not started:
+        return ""
+    age = datetime.now().astimezone() - datetime.fromisoformat(started)
+    return f"{age.days} d" if age.days else f"{str(age).rpartition(':')[0]} h"
 
 
 def write_csv(path: str | Path, rows: list[dict[str, Any]]) -> None:
@@ -137,12 +170,12 @@ def plot_curves(path: Path, runs: list[RunResult], metric: str) -> None:
     """Save a plot of a metric over steps, with one curve per run."""
     from matplotlib.figure import Figure  # takes a second
 
-    figure = Figure()
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for run in runs:
+    for run, text in zip(runs, unshared_override_texts(runs), strict=True):
         rows = [row for row, _ in read_rows_with_offsets(run.folder / METRICS) if row]
         points = {row["step"]: row["metrics"][metric] for row in rows if metric in row["metrics"]}
-        axes.plot(list(points), list(points.values()), marker=".", label=run.folder.name)
+        axes.plot(list(points), list(points.values()), marker=".", label=text or run.folder.name)
     axes.set(xlabel="step", ylabel=metric)
-    axes.legend()
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path)

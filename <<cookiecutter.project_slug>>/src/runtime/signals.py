@@ -8,37 +8,28 @@ second signal, or one at another time, ends the run at once.
 import os
 import signal
 import threading
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143}
+
+
+# The name of the signal that was received; whether it waits for `raise_if_received`, as while
+# training; the numbers of the signals that are handled here.
+state = SimpleNamespace(received=None, is_deferred=False, handled=[])
 
 
 class Interrupted(SystemExit):
     """Exit of the process after a signal, with the matching exit code."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(EXIT_CODES[name])
 
-
-class SignalState:
-    """The received signal, and whether it is deferred to the next checkpoint."""
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        self.is_deferred = False  # set while training; then `raise_if_received` is called
-        self.handled: list[int] = []
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Record the first signal while signals are deferred; otherwise raise `Interrupted`."""
-        name = signal.Signals(number).name
-        is_first, self.received = self.received is None, name
-        if not (self.is_deferred and is_first):
-            raise Interrupted(name)
-        # Not through a logger, which the signal may have interrupted.
-        os.write(2, f"\n{name}: writing a checkpoint first; repeat to end now\n".encode())
-
-
-state = SignalState()
+def handle_signal(number: int, frame: FrameType | None) -> None:
+    """Record the first signal while signals are deferred; otherwise raise `Interrupted`."""
+    name = signal.Signals(number).name
+    is_first, state.received = state.received is None, name
+    if not (state.is_deferred and is_first):
+        raise_if_received()
+    # Not through a logger, which the signal may have interrupted.
+    os.write(2, f"\n{name}: writing a checkpoint first; repeat to end now\n".encode())
 
 
 def install_handlers() -> None:
@@ -54,13 +45,13 @@ def reinstall_handlers() -> None:
     # Python allows handlers there only: a run in a thread of a notebook goes without.
     if threading.current_thread() is threading.main_thread():
         for number in state.handled:
-            signal.signal(number, state.handle)
+            signal.signal(number, handle_signal)
 
 
 def raise_if_received() -> None:
     """Raise `Interrupted` if a signal has been received."""
     if state.received:
-        raise Interrupted(state.received)
+        raise Interrupted(EXIT_CODES[state.received])
 
 
 def _leave_to_parent() -> None:

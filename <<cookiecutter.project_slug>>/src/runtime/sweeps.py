@@ -32,11 +32,6 @@ IGNORED = ("sweep_name=", "optimized_metric=")  # change nothing of what a job d
 claims: dict[str, Claim] = {}  # of the folders of sweeps that run in this process
 
 
-def register_job_resolver() -> None:
-    """Register the OmegaConf resolver `job_dir`, used by `hydra.sweep.subdir`."""
-    project.register_resolver("job_dir", assign_job_folder_name, replace=True)
-
-
 def assign_job_folder_name(sweep_dir: str, first: int, overrides: Sequence[str]) -> str:
     """Find or create the job's folder in its sweep, and return its name.
 
@@ -104,8 +99,7 @@ def optimized_value(cfg: DictConfig, metrics: Mapping[str, Any]) -> Any:
     """
     names = optimized_metric_names(cfg)
     if missing := ", ".join(name for name in names if name not in metrics):
-        known = ", ".join(sorted(metrics))
-        raise ConfigError(f"optimized_metric={missing} was not logged. There is: {known}")
+        raise ConfigError(f"optimized_metric={missing} was not logged, only {', '.join(metrics)}")
     values = tuple(float(metrics[name]) for name in names)
     return values[0] if len(values) == 1 else values or None
 
