@@ -1,7 +1,9 @@
 """Tests of pictures that run inside a bake: tests/test_photos.py copies them there."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -9,9 +11,10 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from src.callbacks import pictures
-from src.data.image_files import find_images
+from src.data.image_files import find_images, read_image
 from src.data.image_folder_datamodule import ImageFolderDataModule
 from src.data.labelled_files import split_files
+from src.models.components.class_loss import ClassLoss
 from src.models.components.resnet import resnet18
 
 ROOT = Path("photos")
@@ -89,12 +92,44 @@ def test_pretrained_weights_are_taken_over(tmp_path: Path) -> None:
         resnet18(3, 5, "nowhere.pth")
 
 
-def test_letters_are_drawn_and_names_of_twenty_letters_fit() -> None:
-    box = pictures.load_font(14).getmask("\uffff").getbbox()
-    shapes = {bytes(pictures.load_font(14).getmask(letter)) for letter in "ÄöñŁжλ"}
-    assert len(shapes) == 6
-    assert box
-    for name in ("golden_retriever_dog", "Straßenbahnhaltestel"):
-        assert pictures.fit_text(name, pictures.CELL - pictures.GAP)[0] == name
-    cut, _ = pictures.fit_text("W" * 60, pictures.CELL - pictures.GAP)
-    assert cut.endswith("...")
+def test_orientation_is_taken_into_account(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (6, 4), "orange").save(path, exif=exif)
+    assert read_image(path).shape == (3, 6, 4)
+
+
+def test_transparent_pixels_become_white(tmp_path: Path) -> None:
+    path = tmp_path / "transparent.png"
+    Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(path)
+    assert read_image(path).min() == 255
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_scaled_to_8(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"grey16.{suffix}"
+    pixels = np.full((4, 6), 100 * 257, dtype=np.uint16)
+    Image.fromarray(pixels).save(path)
+    assert read_image(path).unique().tolist() == [100]
+
+
+def test_each_letter_is_drawn_and_no_name_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    shapes = {bytes(pictures.load_font(letter).getmask(letter)) for letter in "ÄöñŁжλß"}
+    assert len(shapes) == 7
+    names = ["golden_retriever_dog", "Straßenbahnhaltestel", "W" * 60, "\U00016800", "🐱"]
+    drawn = pictures.names_of(range(5), SimpleNamespace(class_names=names))
+    assert drawn == [*names[:3], "3", "🐱"]  # no font here has Bamum letters
+    assert caplog.messages == [pictures.NO_FONT]
+    for name in drawn:
+        assert "".join(pictures.wrap(name, 124)) == name
+    assert pictures.wrap(names[0], 124) == [names[0]]
+    assert len(pictures.wrap("cat\nis a dog", 124)) == 2
+
+
+def test_the_net_has_an_output_for_each_class() -> None:
+    labels = torch.tensor([0, 1])
+    assert ClassLoss(3, label_smoothing=0.1)(torch.zeros(2, 3), labels) > 0
+    for outputs in (2, 20):
+        with pytest.raises(ValueError, match=f"net has {outputs} outputs, but the data have 3 cl"):
+            ClassLoss(3)(torch.zeros(2, outputs), labels)

@@ -13,7 +13,7 @@ from torchvision import models
 
 
 def resnet18(
-    in_channels: int = 1, num_classes: int = 10, pretrained: str | bool | None = None
+    in_channels: int, num_classes: int, pretrained: str | bool | None = None
 ) -> models.ResNet:
     """Return a ResNet-18 that maps images `(B, C, H, W)` to logits `(B, num_classes)`.
 
