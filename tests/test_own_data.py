@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, Bake, run_in_environment
+from tests.conftest import ENVIRONMENT, TEMPLATE, Bake, run_in_environment
 from tests.documents import FENCE, commands
 
 pytestmark = [pytest.mark.environment, pytest.mark.slow]
@@ -88,6 +88,17 @@ def flats(count: int) -> list[str]:
         ]
         lines.append(";".join(cells))
     return lines
+
+
+@pytest.mark.parametrize(
+    ("starting_point", "cases"), [("tabular", "table_cases"), ("text", "text_cases")]
+)
+def test_classes_of_the_starting_point_keep_their_contracts(
+    bake: Bake, starting_point: str, cases: str
+) -> None:
+    folder = bake(starting_point=starting_point)
+    shutil.copy(TEMPLATE / f"tests/{cases}.py", folder / f"tests/test_{cases}.py")
+    run_in_environment(folder, f"python -m pytest -q -p no:cacheprovider tests/test_{cases}.py")
 
 
 def test_your_own_table(bake: Bake) -> None:
