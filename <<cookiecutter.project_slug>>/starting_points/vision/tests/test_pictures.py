@@ -8,11 +8,11 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.callbacks.log_images import ConfusionMatrix, LogBatch, LogImages
-from src.data.image_files import ImagesToPredict, read_image
+from src.data.image_files import read_image
 from tests.conftest import quiet_trainer
 
 ORANGE = (200, 100, 50)
@@ -34,20 +34,6 @@ def test_each_format_is_read_as_rgb(tmp_path: Path, suffix: str, mode: str) -> N
     assert found.dtype == torch.uint8
     difference = found.int() - expected.int()
     assert difference.abs().max() <= 2
-
-
-def test_files_to_predict_are_found_and_broken_ones_named(tmp_path: Path) -> None:
-    Image.new("RGB", (6, 4)).save(tmp_path / "b.PNG")
-    (tmp_path / "a.jpg").write_text("no image")
-    (tmp_path / "Thumbs.db").touch()
-    (tmp_path / ".hidden.png").touch()
-    images = ImagesToPredict(str(tmp_path), nn.Identity())
-    assert [Path(name).name for name in images.names] == ["a.jpg", "b.PNG"]
-    with pytest.raises(ValueError, match=r"a\.jpg cannot be read"):
-        images[0]
-    assert images[1].shape == (3, 4, 6)
-    with pytest.raises(ValueError, match="neither an image file nor a folder"):
-        ImagesToPredict(f"{tmp_path}/missing", nn.Identity())
 
 
 class Animals(LightningDataModule):
