@@ -49,3 +49,13 @@ def test_an_infinite_target_is_refused(tmp_path: Path) -> None:
     path = table_of(tmp_path, y=[float("inf"), *range(59)])
     with pytest.raises(ValueError, match="y holds 'inf', but regression needs numbers"):
         TabularDataModule(path, "y", "regression").setup()
+
+
+def test_an_open_quotation_mark_loses_no_rows(tmp_path: Path) -> None:
+    path = table_of(tmp_path, "csv", area=range(5, 65))
+    datamodule = TabularDataModule(path, "y")
+    assert len(datamodule.prediction_dataset(path)) == 60
+    text = Path(path).read_text("utf-8").replace("\ncat,", '\n"cat,', 1)
+    Path(path).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="EOF inside string starting at row 1"):
+        datamodule.prediction_dataset(path)

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from src.data.text_corpora import read_records
 from src.data.text_datamodule import TextDataModule
 from src.data.tokenizers import HashedWords
 
@@ -24,3 +26,18 @@ def test_an_export_has_texts_of_any_length(tmp_path: Path) -> None:
         "vocab_size": 100,
         "max_length": 9,
     }
+
+
+def test_an_open_quotation_mark_loses_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text('text,label\na,x\n"b\nc",y\n"d ""e""",x', "utf-8")
+    assert [row["text"] for row in read_records(str(path))] == ["a", "b\nc", 'd "e"']
+    path.write_text('text,label\na,x\n"b,y\nc,x\n', "utf-8")
+    with pytest.raises(ValueError, match="row 2: a quotation mark has no end"):
+        read_records(str(path))
+
+
+def test_an_empty_file_has_no_texts_to_predict(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    datamodule = TextDataModule(HashedWords(), path="gone.csv")
+    assert datamodule.prediction_dataset(str(tmp_path / "empty.txt")).names == []

@@ -67,8 +67,8 @@ def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None
         options["dtype"] = str
     try:
         table = pd.read_csv(file, low_memory=False, **options)
-    except pd.errors.ParserError:
-        if not keep_bad_lines:
+    except pd.errors.ParserError as error:
+        if not keep_bad_lines or "EOF inside string" in str(error):  # it swallows the other rows
             raise
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
         table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)

@@ -156,7 +156,7 @@ class TextDataModule(SplitDataModule):
         """
         column = self.columns[0]
         records = read_records(path, column)
-        if not any(column in record for record in records):
+        if records and not any(column in record for record in records):
             raise ValueError(f"{path} has no column {column}: rename the one that holds the texts")
         return TextsToPredict([cell(record, column) for record in records], self.tokenizer)
 
