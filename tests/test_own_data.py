@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, Bake, run_in_environment
+from tests.conftest import ENVIRONMENT, TEMPLATE, Bake, run_in_environment
 from tests.documents import FENCE, commands
 
 pytestmark = [pytest.mark.environment, pytest.mark.slow]
@@ -45,6 +45,15 @@ def run_commands(folder: Path, document: str, but_with: str = "training=") -> li
         for line in commands(folder / document)
         if line.startswith("python src/") and but_with not in line
     ]
+
+
+def run_script(folder: Path, document: str) -> str:
+    """Run the script that a document shows, with its command; return what it printed."""
+    (script,) = blocks(folder / document, "python")
+    assert "torch" not in script
+    (folder / "script.py").write_text(script, "utf-8")
+    (line,) = [line for line in commands(folder / document) if " model.onnx " in line]
+    return run_in_environment(folder, re.sub(r"\w+\.py", "script.py", line))
 
 
 def newest_predictions(folder: Path) -> list[dict[str, str]]:
@@ -81,6 +90,17 @@ def flats(count: int) -> list[str]:
     return lines
 
 
+@pytest.mark.parametrize(
+    ("starting_point", "cases"), [("tabular", "table_cases"), ("text", "text_cases")]
+)
+def test_classes_of_the_starting_point_keep_their_contracts(
+    bake: Bake, starting_point: str, cases: str
+) -> None:
+    folder = bake(starting_point=starting_point)
+    shutil.copy(TEMPLATE / f"tests/{cases}.py", folder / f"tests/test_{cases}.py")
+    run_in_environment(folder, f"python -m pytest -q -p no:cacheprovider tests/test_{cases}.py")
+
+
 def test_your_own_table(bake: Bake) -> None:
     folder = bake(starting_point="tabular")
     table, new = blocks(folder / "docs/tables.md", "csv")
@@ -97,6 +117,11 @@ def test_your_own_table(bake: Bake) -> None:
     rows = newest_predictions(folder)
     assert [row["name"] for row in rows] == ["row 1", "row 2"]
     assert 9 < float(rows[0]["prediction"]) < 13  # of Köln
+    shown = run_script(folder, "docs/tables.md")
+    assert float(shown) == pytest.approx(float(rows[0]["prediction"]), rel=1e-4)
+    with_gaps = json.dumps({"town": "Atlantis", "area": 99, "rooms": 3, "price": 1_200_000})
+    shown = run_in_environment(folder, f"python script.py model.onnx '{with_gaps}'")
+    assert float(shown) == pytest.approx(float(rows[1]["prediction"]), rel=1e-4)
     (folder / "new.csv").write_text(
         f"{new}2003;;viel;3;Ulm;;9.000\n2004;;1;1;Ulm;;1;1;1\n\n", "utf-8"
     )
@@ -145,6 +170,12 @@ def test_your_own_texts(bake: Bake) -> None:
     assert "model.onnx" in exported
     rows = newest_predictions(folder)
     assert [row["prediction"] for row in rows] == ["gut", "schlecht"]
+    shown = {
+        name: float(x)
+        for x, name in map(str.split, run_script(folder, "docs/texts.md").splitlines())
+    }
+    expected = {name: float(rows[0][f"p_{name}"]) for name in ("gut", "schlecht")}
+    assert shown == pytest.approx(expected, abs=0.001)
     jsonl = commands(folder / "docs/texts.md")[0].replace(".csv", ".jsonl")
     trained = run_in_environment(folder, f"{jsonl} {FIXED} 2>&1")
     assert "of 402 rows are left out" in trained

@@ -1,9 +1,11 @@
 """Pictures in folders, one folder per class, or listed with their classes in a CSV file."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -14,6 +16,8 @@ from src.data.image_datamodule import ImageDataModule
 from src.data.image_files import ImagesToPredict, read_image
 from src.data.labelled_files import Labelled
 from src.data.loading import default_workers
+
+log = logging.getLogger(__name__)
 
 
 class LabelledImages(Dataset[tuple[Tensor, int]]):
@@ -163,8 +167,7 @@ class ImageFolderDataModule(ImageDataModule):
         if root.is_dir():
             names = [folder.name for folder in labelled_files.class_folders(root)]
         else:
-            files = self.find_files(root)
-            names = sorted({name for _, name in files})
+            names = sorted({name for _, name in self.find_files(root)})
         if len(names) < 2:
             raise ValueError(
                 f"{root} holds {len(names)} classes, but at least 2 are needed: "
@@ -203,6 +206,8 @@ class ImageFolderDataModule(ImageDataModule):
         fractions = {name: share for name, share in self.fractions.items() if name not in sets}
         folder = root if root.is_dir() else root.parent
         sets |= labelled_files.split_files(sets["train"], folder, fractions, self.split_seed)
+        if unseen := sorted(set(self.class_names).difference(name for _, name in sets["train"])):
+            rank_zero_only(log.warning)("No training images of the classes %s", ", ".join(unseen))
         self.data_train = self.dataset(sets["train"], self.train_transform)
         self.data_val = self.dataset(sets["val"], self.transform)
         self.data_test = self.dataset(sets["test"], self.transform)

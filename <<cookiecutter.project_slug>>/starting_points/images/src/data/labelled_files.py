@@ -19,9 +19,9 @@ Labelled = tuple[Path, str]  # a file and its class
 
 
 def class_folders(root: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones."""
+    """Return the folders in a folder, sorted, without hidden ones and those of macOS."""
     folders = [path for path in root.iterdir() if path.is_dir()]
-    return sorted(folder for folder in folders if not folder.name.startswith("."))
+    return sorted(folder for folder in folders if not folder.name.startswith((".", "__MACOSX")))
 
 
 def list_folders(root: Path) -> list[Labelled]:
@@ -31,21 +31,31 @@ def list_folders(root: Path) -> list[Labelled]:
 
 
 def read_csv(path: Path, file_column: str, label_column: str) -> list[Labelled]:
-    """Return the files and classes in two columns of a CSV file.
+    """Return the files and classes in two columns of a CSV file, as far as a row has both.
+
+    The separator is the one of comma, semicolon, tab and `|` that the first line holds most of.
 
     Raises:
-        ValueError: if a column is missing.
+        ValueError: if a column is missing, or the file is not UTF-8.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        missing = {file_column, label_column}.difference(columns)
-        if missing:
-            raise ValueError(
-                f"{path} has no column {' or '.join(sorted(missing))}, only {', '.join(columns)}: "
-                "set data.file_column and data.label_column"
-            )
-        return [(path.parent / row[file_column], row[label_column]) for row in reader]
+    try:
+        lines = path.read_text("utf-8-sig").splitlines() or [""]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: save it as CSV UTF-8 ({error})") from error
+    reader = csv.DictReader(lines, delimiter=max(",;\t|", key=lines[0].count))
+    columns = reader.fieldnames or []
+    missing = {file_column, label_column}.difference(columns)
+    if missing:
+        raise ValueError(
+            f"{path} has no column {' or '.join(sorted(missing))}, only {', '.join(columns)}: "
+            "set data.file_column and data.label_column"
+        )
+    rows = [(row[file_column], row[label_column]) for row in reader]
+    complete = [(path.parent / file, label) for file, label in rows if file and label]
+    if len(complete) < len(rows):
+        count = len(rows) - len(complete)
+        rank_zero_only(log.warning)("%d rows of %s have no file or no class", count, path)
+    return complete
 
 
 def without_broken_files(sets: Mapping[str, Sequence[Labelled]]) -> dict[str, list[Labelled]]:

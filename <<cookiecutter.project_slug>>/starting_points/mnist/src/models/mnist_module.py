@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MaxMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.models.components.class_loss import ClassLoss
 from src.models.lit_module import LitModule
 
 
@@ -18,10 +19,10 @@ class MNISTLitModule(LitModule):
     Args:
         net: maps images `(B, C, H, W)` to logits `(B, num_classes)`.
         optimizer: called with the parameters.
+        num_classes: number of classes.
         scheduler: called with the optimizer; None keeps the learning rate constant.
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
         lr_monitor: the metric that ReduceLROnPlateau follows.
-        num_classes: number of classes.
         compile: True, a mode or keyword arguments of `torch.compile`.
     """
 
@@ -29,16 +30,16 @@ class MNISTLitModule(LitModule):
         self,
         net: nn.Module,
         optimizer: Callable[..., Optimizer],
+        num_classes: int,
         scheduler: Callable[..., LRScheduler] | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
-        num_classes: int = 10,
         compile: bool | str | Mapping[str, Any] = False,
     ) -> None:
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         super().__init__(
             net=net,
-            loss=nn.CrossEntropyLoss(),
+            loss=ClassLoss(num_classes),
             metrics=MetricCollection({"acc": accuracy}),
             optimizer=optimizer,
             scheduler=scheduler,

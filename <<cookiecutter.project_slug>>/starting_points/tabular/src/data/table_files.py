@@ -39,7 +39,7 @@ def read_table(
         raise ValueError(f"{path} is neither .csv nor .parquet: convert it, or extend read_table")
     try:
         if suffix == ".parquet":
-            table = pd.read_parquet(file)
+            table = pd.read_parquet(file).apply(decimals_to_floats)
         else:
             table = read_csv(file, keep_bad_lines, thousands)
     except UnicodeDecodeError as error:
@@ -48,6 +48,12 @@ def read_table(
         raise ValueError(f"{path} cannot be read: {error}") from error
     table.columns = table.columns.map(str)
     return table
+
+
+def decimals_to_floats(values: pd.Series) -> pd.Series:
+    """Return a column of decimals, as databases write amounts of money, as floats."""
+    is_decimal = pd.api.types.infer_dtype(values, skipna=True) == "decimal"
+    return values.astype(float) if is_decimal else values
 
 
 def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None) -> pd.DataFrame:
@@ -61,8 +67,8 @@ def read_csv(file: Path, keep_bad_lines: bool, thousands: Collection[str] | None
         options["dtype"] = str
     try:
         table = pd.read_csv(file, low_memory=False, **options)
-    except pd.errors.ParserError:
-        if not keep_bad_lines:
+    except pd.errors.ParserError as error:
+        if not keep_bad_lines or "EOF inside string" in str(error):  # it swallows the other rows
             raise
         bad_line = [UNREADABLE] * (header.count(separator) + 1)
         table = pd.read_csv(file, engine="python", on_bad_lines=lambda cells: bad_line, **options)

@@ -49,8 +49,6 @@ def kind_of_column(values: pd.Series) -> tuple[str, str]:
         return NUMBER, ""
     if types.is_datetime64_any_dtype(values):
         return DATE, ""
-    if types.infer_dtype(values) == "decimal":
-        return NUMBER, ""
     if known.str.fullmatch(DATE_PATTERN).all():
         kind = DATE_DAY_FIRST if has_day_first(known) else DATE
         if parse_dates(known, kind).notna().all():
@@ -88,7 +86,8 @@ def parse_dates(values: pd.Series, kind: str) -> pd.Series:
 
 def date_parts(dates: pd.Series) -> dict[str, pd.Series]:
     """Return days since 1970, month, weekday and hour."""
-    days = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    since_1970 = dates - pd.Timestamp("1970-01-01", tz="UTC")  # in seconds: 9999-12-31 is a date
+    days = since_1970.dt.total_seconds() / 86_400
     clock = dates.dt
     return {"days": days, "month": clock.month, "weekday": clock.day_of_week, "hour": clock.hour}
 

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
@@ -52,8 +53,9 @@ def to_numbers(target: pd.Series) -> pd.Series:
         ValueError: if it holds anything else.
     """
     numbers = pd.to_numeric(target, errors="coerce").astype(float)
-    if numbers.isna().any():
-        example = target[numbers.isna()].iloc[0]
+    is_bad = ~np.isfinite(numbers)
+    if is_bad.any():
+        example = str(target[is_bad].iloc[0])
         raise ValueError(
             f"{target.name} holds {example!r}, but regression needs numbers: set data.target to "
             f"another column, or data.task=classification, or {WRITE_NUMBERS}"

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
 
+END = "(end of the file)"  # a last row, which an open quotation mark would swallow
+
 
 class Corpus(NamedTuple):
     """Texts, and the name of the class of each."""
@@ -62,7 +64,8 @@ def read_records(path: str, text: str = "text") -> list[dict[str, Any]]:
         text: the key of the lines of a `.txt` file.
 
     Raises:
-        ValueError: if the file is missing, of another kind, or not UTF-8.
+        ValueError: if the file is missing, of another kind, not UTF-8, or holds an open quotation
+            mark.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -81,7 +84,10 @@ def read_records(path: str, text: str = "text") -> list[dict[str, Any]]:
             separator = max(",;\t|", key=lines.readline().count)
             lines.seek(0)
             csv.field_size_limit(10_000_000)  # characters of one text
-            rows = csv.DictReader(lines, delimiter=separator)
+            rows = list(csv.DictReader([*lines, END], delimiter=separator))
+            if not rows or END not in rows.pop().values():
+                where = f"{path}, row {len(rows) + 1}"
+                raise ValueError(f"{where}: a quotation mark has no end, or the file is empty")
             return [{} if None in row else row for row in rows]  # None: more cells than columns
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: convert it ({error})") from error

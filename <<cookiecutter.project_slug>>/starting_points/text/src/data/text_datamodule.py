@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from src.data.split_datamodule import SplitDataModule
@@ -155,13 +156,27 @@ class TextDataModule(SplitDataModule):
         """
         column = self.columns[0]
         records = read_records(path, column)
-        if not any(column in record for record in records):
+        if records and not any(column in record for record in records):
             raise ValueError(f"{path} has no column {column}: rename the one that holds the texts")
         return TextsToPredict([cell(record, column) for record in records], self.tokenizer)
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Return a batch; for an export, which has no trainer, padded to `max_length` tokens."""
+        inputs, labels = batch
+        if self.trainer is None:
+            inputs = {
+                name: functional.pad(numbers, (0, self.max_length - numbers.shape[1]))
+                for name, numbers in inputs.items()
+            }
+        return inputs, labels
+
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint needs to name the classes."""
-        return {"class_names": self.class_names}
+        """Return the classes, which a checkpoint needs, and what texts become.
+
+        An exported model carries them as `preparation`.
+        """
+        tokens = {"vocab_size": self.vocab_size, "max_length": self.max_length}
+        return {"class_names": self.class_names} | tokens
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the classes of a checkpoint, also for texts that are numbered already."""

@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class PictureCallback(Callback):
-    """Arguments of all callbacks that draw.
+    """What all callbacks that draw have in common.
+
+    Captions are the names in the datamodule's `class_names`, else the labels. The datamodule's
+    `mean` and `std` of the channels undo a normalisation; without them, values are from 0 to 1.
 
     Args:
         output_dir: folder of the PNG files.

@@ -1,5 +1,6 @@
 """Draw images with captions and confusion matrices, and send them to the loggers."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -10,25 +11,29 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from matplotlib import get_data_path
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontEntry, findfont, fontManager
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
+
+log = logging.getLogger(__name__)
 
 GREEN = (38, 128, 62)
 RED = (196, 32, 32)
 
 NO_IMAGES = "the batches are not images (B, C, H, W) and labels (B,)"
 
-FONT = Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # has the letters of most alphabets
-FONT_SIZES = range(14, 8, -1)  # of captions and names: the largest that fits
+FONT = "DejaVu Sans"  # comes with matplotlib, and has the letters of most alphabets
+FONT_SIZE = 10  # of captions: a line has about 20 letters
+NO_FONT = "No font here has all letters of some class names: pictures show the numbers of these"
 
 # A grid of images, in pixels
 CELL = 128  # side of an image and the gap beside it
 GAP = 4
-LINE = 18  # of a caption
-ROW = CELL + 2 * LINE  # an image above its caption
+LINE = 13  # of a caption
 COLUMNS = 8  # images in a row
 
 MAX_CLASSES_WITH_COUNTS = 20  # in a confusion matrix; more leave no room for numbers
@@ -55,13 +60,40 @@ def are_logits(output: Any, number: int) -> bool:
 def names_of(labels: Iterable[Any], datamodule: Any) -> list[str]:
     """Return the names of classes, from the datamodule's `class_names`, else their numbers.
 
-    `class_names` is a sequence, or a mapping from numbers; anything else is ignored.
+    `class_names` is a sequence, or a mapping from numbers; anything else is ignored. So is a name
+    with letters that no installed font has.
     """
     names = getattr(datamodule, "class_names", None)
     if not isinstance(names, Mapping):
         names = dict(enumerate(names)) if isinstance(names, Iterable) else {}
     numbers = [int(label) for label in labels]
-    return [str(names.get(number, number)) for number in numbers]
+    found = [(str(names.get(number, number)), str(number)) for number in numbers]
+    return [name if font_for(name) else number for name, number in found]
+
+
+warn_once = cache(log.warning)
+
+
+@cache
+def font_for(text: str) -> FontEntry | None:
+    """Return the first font that has all letters of a text; matplotlib's own comes first."""
+    letters = set(map(ord, text))
+    first = findfont(FONT)
+    fonts = sorted(
+        fontManager.ttflist, key=lambda f: (f.fname != first, f.weight != 400, f.style != "normal")
+    )
+    for font in fonts:
+        is_real = font.size == "scalable" and "Last Resort" not in font.name  # that draws boxes
+        if is_real and letters <= letters_in(font.fname):
+            return font
+    warn_once(NO_FONT)
+    return None
+
+
+@cache
+def letters_in(file: str) -> frozenset[int]:
+    """Return the numbers of the letters that a font has."""
+    return frozenset(FT2Font(file).get_charmap())
 
 
 def draw_grid(
@@ -69,44 +101,44 @@ def draw_grid(
 ) -> Image.Image:
     """Draw images `(N, C, H, W)` in rows, each above its caption, which is red if not right.
 
-    A caption has one or two lines.
     The datamodule's `mean` and `std`, if it has them, turn the images back into pixel values.
     """
-    rows = math.ceil(len(images) / COLUMNS)
-    width = COLUMNS * CELL
-    height = rows * ROW
-    grid = Image.new("RGB", (width, height), "white")
+    wrapped = [wrap(caption, CELL - GAP) for caption in captions]
+    row_height = CELL + LINE * max(len(lines) for lines in wrapped) + GAP
+    height = math.ceil(len(images) / COLUMNS) * row_height
+    grid = Image.new("RGB", (COLUMNS * CELL, height), "white")
     draw = ImageDraw.Draw(grid)
     pixels = rgb_pixels(images, datamodule)
     for i, array in enumerate(pixels.numpy()):
         row, column = divmod(i, COLUMNS)
         left = column * CELL
-        top = row * ROW
+        top = row * row_height
         image = Image.fromarray(array)
         tile = image.resize((CELL - GAP, CELL - GAP), Image.Resampling.NEAREST)
         grid.paste(tile, (left, top))
         colour = GREEN if are_right[i] else RED
-        for number, line in enumerate(captions[i].splitlines()):
-            text, font = fit_text(line, CELL - GAP)
-            draw.text((left, top + CELL + number * LINE), text, colour, font)
+        for number, line in enumerate(wrapped[i]):
+            draw.text((left, top + CELL + number * LINE), line, colour, load_font(line))
     return grid
 
 
-def fit_text(text: str, width: int) -> tuple[str, Any]:
-    """Return a text and the largest font in which it fits, cut if none is small enough."""
-    for size in FONT_SIZES:
-        font = load_font(size)
-        if font.getlength(text) <= width:
-            return text, font
-    while font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "...", font
+def wrap(text: str, width: int) -> list[str]:
+    """Return the lines of a text, each of which takes at most `width` pixels."""
+    lines = []
+    for line in text.splitlines():
+        lines.append("")
+        for letter in line:
+            if load_font(line).getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
 
 
 @cache
-def load_font(size: int) -> Any:
-    """Return matplotlib's font, or PIL's own, which has few letters besides the English ones."""
-    return ImageFont.truetype(FONT, size) if FONT.is_file() else ImageFont.load_default(size)
+def load_font(text: str) -> ImageFont.FreeTypeFont:
+    """Return a font for a text."""
+    font = font_for(text)
+    return ImageFont.truetype(font.fname if font else findfont(FONT), FONT_SIZE)
 
 
 def rgb_pixels(images: Tensor, datamodule: Any) -> Tensor:
@@ -131,10 +163,15 @@ def channel_values(datamodule: Any, name: str, default: float) -> Tensor:
 
 def draw_confusion_matrix(metric: MulticlassConfusionMatrix, names: list[str]) -> Image.Image:
     """Draw how often a class (row) was predicted as another (column)."""
-    figure = Figure(figsize=(9, 9), layout="constrained")
-    metric.plot(ax=figure.subplots(), labels=names, add_text=len(names) <= MAX_CLASSES_WITH_COUNTS)
+    families = {font.name for font in map(font_for, names) if font}
     file = BytesIO()
-    figure.savefig(file)
+    with rc_context({"font.family": [FONT, *families]}):
+        figure = Figure(figsize=(9, 9), layout="constrained")
+        axes = figure.subplots()
+        metric.plot(ax=axes, labels=names, add_text=len(names) <= MAX_CLASSES_WITH_COUNTS)
+        axes.tick_params("x", rotation=90)  # long names would lie on each other
+        axes.tick_params("y", rotation=0)
+        figure.savefig(file)
     return Image.open(file)
 
 

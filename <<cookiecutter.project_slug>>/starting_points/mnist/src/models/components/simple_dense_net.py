@@ -18,7 +18,7 @@ class SimpleDenseNet(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 10,
+        num_classes: int,
         input_size: int = 784,
         lin1_size: int = 64,
         lin2_size: int = 128,

@@ -12,7 +12,7 @@ class SimpleCNN(nn.Module):
         width: channels of the first convolution; each further one doubles them.
     """
 
-    def __init__(self, in_channels: int = 1, num_classes: int = 10, width: int = 32) -> None:
+    def __init__(self, in_channels: int, num_classes: int, width: int = 32) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             *conv_block(in_channels, width),
