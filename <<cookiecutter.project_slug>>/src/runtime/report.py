@@ -123,13 +123,14 @@ def cell_texts(group: list[RunResult], difference: str, metric: str) -> dict[str
     if len(values) > 1:
         mean += f" ± {statistics.stdev(values):.2g}"
     statuses = {shorten_middle(f"{run.row['status']} {run.row['error']}".strip()) for run in group}
+    newest = max(run.row["started"] for run in group)
     name = re.sub("_[0-9a-f]{8}$", "", group[0].folder.name)  # of a run: its time
     return {
         "run": shorten_middle(name) if len(group) == 1 else f"{len(group)} runs",
         "what differs": difference,
         metric: mean,
         "status": "\n".join(sorted(statuses)),
-        "age": age_text(max(run.row["started"] for run in group)),
+        "age": age_text(newest),
     }
 
 
