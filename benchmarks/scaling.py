@@ -17,7 +17,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-SPEED = "speed/samples_per_second"
+SPEED = "system/samples_per_second"
 DIGITS = ("data=digits", "common/logger@logger=none", "common/callbacks@callbacks=none")
 SHORT = (*DIGITS, "trainer.accelerator=cpu", "trainer.max_epochs=1", "test=false", "seed=0")
 STEPS = (  # the second epoch counts; the first one warms up

@@ -23,6 +23,8 @@ from src.runtime.mlflow_run import DESCRIPTION, with_credentials
 from src.runtime.mlflow_upload import run_page_url
 from src.runtime.project import read_json
 
+EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
+
 
 def main() -> None:
     """Print the address of the page, and serve it if no server does."""
@@ -37,7 +39,7 @@ def main() -> None:
     else:
         store = compose("train", "logger=mlflow").logger.mlflow.tracking_uri
     if store.startswith("http"):
-        address = run_page_url(arguments.run) or store
+        address = run_page_url(arguments.run) or store + EXPERIMENTS
         print(f"MLflow: {address}", flush=True)
         webbrowser.open(address)
         return
@@ -62,7 +64,8 @@ def serve(store: str, run: str, port: int) -> None:
     except OSError:  # the port is taken
         listening = socket.create_server(("127.0.0.1", 0))
     server = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    print(f"MLflow: {run_page_url(run, server) or server}    (Ctrl-C ends it)", flush=True)
+    address = run_page_url(run, server) or server + EXPERIMENTS
+    print(f"MLflow: {address}    (Ctrl-C ends it)", flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 

@@ -242,11 +242,11 @@ def test_a_run_that_waits_for_data_is_told_once(
     with caplog.at_level(logging.WARNING):
         trainer.fit(Line(), DataLoader(SlowData(), batch_size=4))
     with Path(logger.log_dir, "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["speed/waiting_for_data"]]
+        rows = [row for row in csv.DictReader(file) if row["system/waiting_for_data"]]
     assert len(rows) == 2
     for row in rows:
-        assert 0.5 < float(row["speed/waiting_for_data"]) <= 1
-        assert 0 < float(row["speed/samples_per_second"]) <= 4 / 0.08
+        assert 0.5 < float(row["system/waiting_for_data"]) <= 1
+        assert 0 < float(row["system/samples_per_second"]) <= 4 / 0.08
     assert "of the time waiting for data" in speed.final_summary["speed"]
     warnings = [r.message for r in caplog.records if "Training waits for data" in r.message]
     assert len(warnings) == 1

@@ -17,8 +17,9 @@ from browser import EXECUTABLE, browser
 from matplotlib.figure import Figure
 from mlflow_tools import HandWrittenRun, Server
 
-from src.runtime.mlflow_run import RunUploader
+from src.runtime.mlflow_run import DESCRIPTION, RunUploader
 from src.runtime.mlflow_upload import run_page_url
+from src.runtime.project import read_json
 
 pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> HandWrittenRun:
 
 
 @contextmanager
-def page_of(run_dir: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def page_of(run_dir: Path | str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Yield the process of `python src/ui.py RUN` and the address that it prints."""
     command = [sys.executable, "src/ui.py", str(run_dir), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -92,6 +93,18 @@ def test_the_link_opens_the_run_among_its_curves_and_pictures(
         images = "[...document.querySelectorAll('img')]"
         page.wait_for(f"{images}.some(image => {loaded} && {visible})")
         save(page.command("Page.captureScreenshot"), "mlflow_pictures.png", tmp_path)
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="needs Chromium")
+def test_without_a_run_the_page_lists_experiments_of_model_training(
+    run: HandWrittenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = read_json(run.dir / DESCRIPTION)["tracking_uri"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with page_of("") as (_, address), browser(tmp_path / "profile") as page:
+        page.open(address)
+        page.wait_for("document.body.innerText.includes('Model registry')")  # not of GenAI's view
+        page.wait_for("[...document.querySelectorAll('a')].some(a => a.href.includes('/1'))")
 
 
 def test_a_server_has_a_page_of_its_own(

@@ -18,10 +18,10 @@ MIN_SECONDS = 10.0  # of an epoch; in a shorter one the start of the workers cou
 class TrainingSpeed(Callback):
     """Log the speed of each epoch, and keep that of the last one in `final_summary`.
 
-    - `speed/samples_per_second`, of all devices, or `speed/batches_per_second` where the training
+    - `system/samples_per_second`, of all devices, or `system/batches_per_second` where the training
       loader has no `batch_size`;
-    - `speed/waiting_for_data`, the share of the training time in which the device had to wait;
-    - `speed/peak_memory_gb` of a CUDA device, in 10^9 bytes.
+    - `system/waiting_for_data`, the share of the training time in which the device had to wait;
+    - `system/peak_memory_gb` of a CUDA device, in 10^9 bytes.
 
     Only the host's clock is read in a step, so that no step waits for the device. Validation and
     the sanity check do not count.
@@ -78,11 +78,11 @@ class TrainingSpeed(Callback):
         unit = "samples" if batch_size else "batches"
         rate = self.batches * (batch_size or 1) * trainer.world_size / self.seconds
         waiting = self.waiting / self.seconds
-        metrics = {f"speed/{unit}_per_second": rate, "speed/waiting_for_data": waiting}
+        metrics = {f"system/{unit}_per_second": rate, "system/waiting_for_data": waiting}
         text = f"{rate:,.0f} {unit}/s, {waiting:.0%} of the time waiting for data"
         if self.device_is_done is not None:
             peak = torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 1e9
-            metrics["speed/peak_memory_gb"] = peak
+            metrics["system/peak_memory_gb"] = peak
             text += f", at most {peak:.2f} GB of GPU memory"
         for logger in trainer.loggers:
             logger.log_metrics(metrics, max(trainer.global_step - 1, 0))
