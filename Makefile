@@ -10,7 +10,7 @@ MACHINERY = $(PYTHON_OF_DEMO) -m pytest $(CURDIR)/tests/machinery
 CAMPAIGNS = $(addprefix $(CURDIR)/tests/machinery/test_,campaigns.py mlflow_outage.py)
 ACCELERATOR ?= cpu
 
-.PHONY: demo bake test extras machinery slow faults test-gpu check fix bench next lowest clean
+.PHONY: demo bake test extras machinery slow faults test-gpu check fix bench screenshots next lowest clean
 
 demo: bake ## bake the defaults into demo/ and train experiment=mon_experience there
 	$(IN_DEMO) uv run python src/train.py experiment=mon_experience
@@ -60,6 +60,11 @@ bench: bake ## measure the speed; RUN_ARGS="--only steps", ACCELERATOR=gpu
 		--output-dir demo/images . starting_point=images
 	$(IN_DEMO) uv run --with matplotlib python ../../benchmarks/bench.py . \
 		--images-project ../images/my_ml_project --accelerator $(ACCELERATOR) $(RUN_ARGS)
+
+screenshots: bake extras ## take the pictures of docs/first-run.md; needs tmux and Chromium
+	$(RUN) cookiecutter --no-input --default-config --overwrite-if-exists \
+		--output-dir demo/images . starting_point=images
+	$(DEMO)/.venv/bin/python docs/screenshots.py demo/images/my_ml_project
 
 next: bake ## the baked project's tests, with the release candidates of Hydra and OmegaConf
 	$(IN_DEMO) $(MAKE) next
