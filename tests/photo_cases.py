@@ -56,6 +56,20 @@ def test_hidden_folders_are_ignored(tmp_path: Path) -> None:
     assert find_images(tmp_path) == [tmp_path / "cat/1.png"]
 
 
+def test_folders_of_a_split_are_kept(tmp_path: Path) -> None:
+    for name in (*(f"train/{i % 2}/{i}.png" for i in range(40)), "test/1/grey.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(tmp_path / name)
+    datamodule = ImageFolderDataModule(str(tmp_path), num_workers=0)
+    datamodule.setup()
+    assert len(datamodule.data_train) + len(datamodule.data_val) == 40
+    assert len(datamodule.data_val) > 1
+    assert len(datamodule.data_test) == 1
+    (tmp_path / "test/1").rename(tmp_path / "test/yellow")
+    with pytest.raises(ValueError, match="classes yellow, which are not among"):
+        ImageFolderDataModule(str(tmp_path), num_workers=0).setup()
+
+
 def test_augmentation_comes_before_the_crop(tmp_path: Path) -> None:
     for i in range(40):
         (tmp_path / str(i % 2)).mkdir(exist_ok=True)

@@ -65,14 +65,6 @@ def test_a_schedule_ends_with_the_run(scheduler: str, length: dict[str, int]) ->
     assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-4  # of 1e-3
 
 
-def test_a_run_without_validation_trains_with_plateau() -> None:
-    model = linear_model(scheduler="plateau")
-    trainer = quiet_trainer(limit_val_batches=0)
-    with pytest.warns(RuntimeWarning, match="val/loss"):
-        trainer.fit(model, batches())
-    assert trainer.global_step == 6
-
-
 def test_a_loss_that_is_not_finite_warns_once_or_stops(caplog: pytest.LogCaptureFixture) -> None:
     trainer = quiet_trainer(callbacks=[FiniteLoss()], log_every_n_steps=2, max_epochs=2)
     with caplog.at_level(logging.WARNING):

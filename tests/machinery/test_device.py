@@ -50,6 +50,26 @@ def test_each_combination_trains(
     assert torch.isfinite(metrics["train/loss"])
 
 
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "one_cycle", "plateau"])
+def test_a_scaled_learning_rate_is_that_typed_by_hand(
+    compose_train: Compose, scheduler: str
+) -> None:
+    typed = [f"model/scheduler={scheduler}", "+trainer.accumulate_grad_batches=3"]
+    typed += ["seed=1", "test=false"]
+    ends = []
+    for rate in (["model.optimizer.lr=0.003"], ["model.optimizer.lr=0.001", "model.scale_lr=true"]):
+        _, objects = train(compose_train(*typed, *rate))
+        ends.append(objects["model"].state_dict())
+    for name, values in ends[0].items():
+        assert torch.equal(values, ends[1][name])
+
+
+def test_a_run_without_validation_trains_with_plateau(compose_train: Compose) -> None:
+    cfg = compose_train("model/scheduler=plateau", "trainer.limit_val_batches=0", "test=false")
+    _, objects = train(cfg)
+    assert objects["trainer"].global_step == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("compile", ["true", "reduce-overhead", "{dynamic:false}"])
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -63,18 +63,6 @@ def test_a_file_stays_in_its_part_when_another_is_removed(folder: Path) -> None:
     assert after.data_test.files == before.data_test.files
 
 
-def test_folders_of_a_split_are_kept(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "split").mkdir()
-    folder.rename(tmp_path / "split/train")
-    green = tmp_path / "split/test/green"
-    green.mkdir(parents=True)
-    Image.new("L", (9, 9)).save(green / "grey.png")
-    assert sizes(set_up(tmp_path / "split")) == [48, 12, 1]
-    green.rename(green.parent / "yellow")
-    with pytest.raises(ValueError, match="classes yellow, which are not among"):
-        set_up(tmp_path / "split")
-
-
 def test_a_csv_file_lists_files_and_classes(folder: Path) -> None:
     rows = [f"{name}/{i}.png,{name}" for name in COLOURS for i in range(0, 20, 2)]
     (folder / "list.csv").write_text("\n".join(["image,colour", *rows]))
@@ -84,10 +72,3 @@ def test_a_csv_file_lists_files_and_classes(folder: Path) -> None:
     datamodule = set_up(folder / "list.csv", **columns)
     assert datamodule.class_names == list(COLOURS)
     assert sum(sizes(datamodule)) == 30
-
-
-def test_a_file_without_images_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (folder / "red/0.png").write_text("no image")
-    assert sum(sizes(set_up(folder))) == 59
-    (message,) = caplog.messages
-    assert message.startswith(f"1 of 60 files cannot be read as images: {folder}/red/0.png. They")

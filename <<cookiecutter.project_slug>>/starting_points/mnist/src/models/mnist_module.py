@@ -23,6 +23,7 @@ class MNISTLitModule(LitModule):
         lr_monitor: the metric that ReduceLROnPlateau follows.
         num_classes: number of classes.
         compile: True, a mode or keyword arguments of `torch.compile`.
+        scale_lr: multiply the learning rate by the number of processes and accumulated batches.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class MNISTLitModule(LitModule):
         lr_monitor: str = "val/loss",
         num_classes: int = 10,
         compile: bool | str | Mapping[str, Any] = False,
+        scale_lr: bool = False,
     ) -> None:
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         super().__init__(
@@ -45,6 +47,7 @@ class MNISTLitModule(LitModule):
             lr_interval=lr_interval,
             lr_monitor=lr_monitor,
             compile=compile,
+            scale_lr=scale_lr,
         )
         self.val_acc_best = MaxMetric()
 
