@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from src.callbacks import pictures
 from src.data.image_files import find_images
-from src.data.image_folder_datamodule import ImageFolderDataModule
+from src.data.image_folder_datamodule import ImageFolderDataModule, ResizeAndCrop
 from src.data.labelled_files import split_files
 from src.models.components.resnet import resnet18
 
@@ -83,6 +83,17 @@ def test_augmentation_comes_before_the_crop(tmp_path: Path) -> None:
     assert images.shape[1:] == (3, 8, 8)
     assert images.dtype == torch.uint8
     assert datamodule.on_after_batch_transfer((images, None), 0)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [2, 16, 65])
+def test_pictures_are_resized_and_cropped_as_by_torchvision(size: int) -> None:
+    usual = v2.Compose([v2.Resize(size), v2.CenterCrop(size)])
+    for height, width in ((8, 8), (size, size), (size, 3 * size + 1), (37, 90), (91, 36), (1, 5)):
+        decoded = torch.randint(256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+        for image in (decoded, decoded.contiguous()):
+            found = ResizeAndCrop(size)(image)
+            assert found.dtype == torch.uint8
+            assert torch.allclose(found.int(), usual(image).int(), rtol=0, atol=1)
 
 
 def test_pretrained_weights_are_taken_over(tmp_path: Path) -> None:
