@@ -165,8 +165,8 @@ class LitModule(LightningModule):
         if factor > 1:
             note = "learning rate: times %s, the processes times the accumulated batches"
             rank_zero_only(log.info)(note, factor)
-        for group in optimizer.param_groups:
-            group["lr"] *= factor  # a resumed run then takes that of its checkpoint
+            for group in optimizer.param_groups:
+                group["lr"] *= factor  # a resumed run then takes that of its checkpoint
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, **self.step_counts(), **self.scaled_peaks(factor))
