@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from src.callbacks import pictures
 from src.data.image_files import ImagesToPredict, find_images, read_image
-from src.data.image_folder_datamodule import ImageFolderDataModule
+from src.data.image_folder_datamodule import ImageFolderDataModule, ResizeAndCrop
 from src.data.labelled_files import split_files
 from src.models.components.class_loss import ClassLoss
 from src.models.components.resnet import resnet18
@@ -60,6 +60,20 @@ def test_hidden_folders_are_ignored(tmp_path: Path) -> None:
     assert find_images(tmp_path) == [tmp_path / "cat/1.png"]
 
 
+def test_folders_of_a_split_are_kept(tmp_path: Path) -> None:
+    for name in (*(f"train/{i % 2}/{i}.png" for i in range(40)), "test/1/grey.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(tmp_path / name)
+    datamodule = ImageFolderDataModule(str(tmp_path), num_workers=0)
+    datamodule.setup()
+    assert len(datamodule.data_train) + len(datamodule.data_val) == 40
+    assert len(datamodule.data_val) > 1
+    assert len(datamodule.data_test) == 1
+    (tmp_path / "test/1").rename(tmp_path / "test/yellow")
+    with pytest.raises(ValueError, match="classes yellow, which are not among"):
+        ImageFolderDataModule(str(tmp_path), num_workers=0).setup()
+
+
 def test_augmentation_comes_before_the_crop(tmp_path: Path) -> None:
     for i in range(40):
         (tmp_path / str(i % 2)).mkdir(exist_ok=True)
@@ -73,6 +87,17 @@ def test_augmentation_comes_before_the_crop(tmp_path: Path) -> None:
     assert images.shape[1:] == (3, 8, 8)
     assert images.dtype == torch.uint8
     assert datamodule.on_after_batch_transfer((images, None), 0)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [2, 16, 65])
+def test_pictures_are_resized_and_cropped_as_by_torchvision(size: int) -> None:
+    usual = v2.Compose([v2.Resize(size), v2.CenterCrop(size)])
+    for height, width in ((8, 8), (size, size), (size, 3 * size + 1), (37, 90), (91, 36), (1, 5)):
+        decoded = torch.randint(256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+        for image in (decoded, decoded.contiguous()):
+            found = ResizeAndCrop(size)(image)
+            assert found.dtype == torch.uint8
+            assert torch.allclose(found.int(), usual(image).int(), rtol=0, atol=1)
 
 
 def test_pretrained_weights_are_taken_over(tmp_path: Path) -> None:

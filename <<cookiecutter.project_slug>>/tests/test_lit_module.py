@@ -1,6 +1,5 @@
-"""LitModule: each optimizer, scheduler, precision and clipping; a loss that is not finite."""
+"""LitModule: each optimizer, scheduler, precision and clipping."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.callbacks.finite_loss import FiniteLoss
 from src.models.lit_module import LitModule
 from src.runtime.project import CONFIGS, instantiate
 from tests.conftest import quiet_trainer
@@ -21,13 +19,11 @@ CLIPS: list[dict[str, Any]] = [
 ]
 
 
-def batches(bad_batch: int | None = None) -> DataLoader[Any]:
+def batches() -> DataLoader[Any]:
     """Return six batches of random inputs `(4, 3)` and targets `(4, 1)`."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(24, 3, generator=generator)
     targets = inputs.sum(dim=1, keepdim=True)
-    if bad_batch is not None:
-        inputs[4 * bad_batch] = float("nan")
     return DataLoader(TensorDataset(inputs, targets), batch_size=4)
 
 
@@ -63,22 +59,3 @@ def test_a_schedule_ends_with_the_run(scheduler: str, length: dict[str, int]) ->
     trainer.fit(model, batches())
     assert trainer.global_step == 12
     assert trainer.optimizers[0].param_groups[0]["lr"] < 1e-4  # of 1e-3
-
-
-def test_a_run_without_validation_trains_with_plateau() -> None:
-    model = linear_model(scheduler="plateau")
-    trainer = quiet_trainer(limit_val_batches=0)
-    with pytest.warns(RuntimeWarning, match="val/loss"):
-        trainer.fit(model, batches())
-    assert trainer.global_step == 6
-
-
-def test_a_loss_that_is_not_finite_warns_once_or_stops(caplog: pytest.LogCaptureFixture) -> None:
-    trainer = quiet_trainer(callbacks=[FiniteLoss()], log_every_n_steps=2, max_epochs=2)
-    with caplog.at_level(logging.WARNING):
-        trainer.fit(linear_model(), batches(bad_batch=3))
-    (message,) = [message for message in caplog.messages if "NaN" in message]
-    assert "steps 2 to 4" in message
-    trainer = quiet_trainer(callbacks=[FiniteLoss(stop=True)], log_every_n_steps=2)
-    with pytest.raises(FloatingPointError, match=r"steps 2 to 4.*model\.optimizer\.lr"):
-        trainer.fit(linear_model(), batches(bad_batch=3))

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import default_loader
-from torchvision.transforms import v2
 
 from src.data.image_files import read_image
+from src.data.image_folder_datamodule import ResizeAndCrop
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder")
@@ -52,7 +52,7 @@ def loader(of_file: Callable[[str], Any], *steps: Any) -> DataLoader[Any]:
 crop = (transforms.Resize(args.size), transforms.CenterCrop(args.size))
 normalise = (transforms.ToTensor(), transforms.Normalize(MEAN, STD))
 loaders = {
-    "ours": loader(read, v2.Resize(args.size), v2.CenterCrop(args.size)),
+    "ours": loader(read, ResizeAndCrop(args.size)),
     "PIL": loader(default_loader, *crop, transforms.PILToTensor()),
     "PIL normalising": loader(default_loader, *crop, *normalise),
 }

@@ -77,6 +77,11 @@ def test_mnist_is_split_as_everybody_does(tmp_path: Path) -> None:
     datamodule.setup()
     parts = (datamodule.data_train, datamodule.data_val, datamodule.data_test)
     assert [len(part) for part in parts] == [55_000, 5_000, 10_000]
+    torch.manual_seed(1)  # the seed of a run does not choose the images for validation
+    other = MNISTDataModule(str(tmp_path))
+    other.setup()
+    assert other.data_val.indices == datamodule.data_val.indices
+    assert not set(other.data_val.indices) & set(other.data_train.indices)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,15 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from conftest import Command, Compose
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from src.callbacks.device_monitor import OutOfMemoryAdvice, TrainingSpeed
+from src.callbacks.finite_loss import FiniteLoss
 from src.data.digits_datamodule import DigitsDataModule
 from src.data.image_datamodule import ImageDataModule, NormalizeImages
+from src.models.lit_module import LitModule
 from src.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,6 +51,50 @@ def test_each_combination_trains(
     metrics, objects = train(cfg)
     assert objects["trainer"].global_step == 1
     assert torch.isfinite(metrics["train/loss"])
+
+
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "one_cycle", "plateau"])
+def test_a_scaled_learning_rate_is_that_typed_by_hand(
+    compose_train: Compose, scheduler: str
+) -> None:
+    typed = [f"model/scheduler={scheduler}", "+trainer.accumulate_grad_batches=3"]
+    typed += ["seed=1", "test=false"]
+    ends = []
+    for rate in (["model.optimizer.lr=0.003"], ["model.optimizer.lr=0.001", "model.scale_lr=true"]):
+        _, objects = train(compose_train(*typed, *rate))
+        ends.append(objects["model"].state_dict())
+    for name, values in ends[0].items():
+        assert torch.equal(values, ends[1][name])
+
+
+def test_a_loss_that_is_not_finite_warns_once_or_stops(caplog: pytest.LogCaptureFixture) -> None:
+    inputs, targets = torch.ones(24, 3), torch.ones(24, 1)
+    inputs[13] = float("nan")
+    batches = DataLoader(TensorDataset(inputs, targets), batch_size=4)
+
+    def fit(max_epochs: int, stop: bool) -> None:
+        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=max_epochs,
+            log_every_n_steps=2,
+            callbacks=[FiniteLoss(stop)],
+            **dict.fromkeys(quiet, False),
+        )
+        trainer.fit(LitModule(nn.Linear(3, 1), nn.MSELoss(), None, torch.optim.Adam), batches)
+
+    with caplog.at_level(logging.WARNING):
+        fit(max_epochs=2, stop=False)
+    (message,) = [message for message in caplog.messages if "NaN" in message]
+    assert "steps 2 to 4" in message
+    with pytest.raises(FloatingPointError, match=r"steps 2 to 4.*model\.optimizer\.lr"):
+        fit(max_epochs=1, stop=True)
+
+
+def test_a_run_without_validation_trains_with_plateau(compose_train: Compose) -> None:
+    cfg = compose_train("model/scheduler=plateau", "trainer.limit_val_batches=0", "test=false")
+    _, objects = train(cfg)
+    assert objects["trainer"].global_step == 3
 
 
 @pytest.mark.slow

@@ -68,10 +68,36 @@ def test_a_run_of_two_processes_continues(tmp_path: Path, command: tuple[str, ..
     (folder,) = run_folders(tmp_path)
     reached = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
     epochs = f"trainer.max_epochs={reached + 3}"
-    run(tmp_path, "ckpt_path=last", epochs, command=command)
+    output = run(tmp_path, "ckpt_path=last", "trainer=ddp_sim", epochs, command=command)
+    assert output.count("64 x 2 processes") == 2
     assert run_folders(tmp_path) == [folder]
     assert record(folder)["status"] == "finished"
     assert record(folder)["resumed"] == 1
+
+
+def test_the_learning_rate_is_scaled_once(tmp_path: Path) -> None:
+    scaled = (
+        *("model.scale_lr=true", "+trainer.accumulate_grad_batches=2"),
+        *("model.optimizer.lr=0.001", "model/scheduler=one_cycle", "model.scheduler.total_steps=8"),
+    )
+    rates = []
+    typed = [*TWO, *scaled]
+    for _ in range(2):
+        output = run(tmp_path, *typed)
+        (folder,) = run_folders(tmp_path)
+        typed = [f"ckpt_path={folder}", "trainer=ddp_sim", "trainer.max_epochs=3"]
+        last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+        (group,) = last["optimizer_states"][0]["param_groups"]
+        assert group["max_lr"] == pytest.approx(0.004)
+        rates.append((last["global_step"], group["lr"]))
+    assert output.count("learning rate: times 4") == 2  # once a command
+    weight = torch.nn.Parameter(torch.zeros(1))
+    by_hand = torch.optim.lr_scheduler.OneCycleLR(torch.optim.Adam([weight]), 0.004, 8)
+    for _ in range(6):
+        by_hand.optimizer.step()
+        by_hand.step()
+        if by_hand.last_epoch in (2, 6):
+            assert rates.pop(0) == (by_hand.last_epoch, pytest.approx(by_hand.get_last_lr()[0]))
 
 
 @pytest.mark.slow

@@ -1,19 +1,24 @@
 """Supervised learning: net, loss, metrics, optimizer and scheduler chosen by the configuration."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, MetricCollection
 
+log = logging.getLogger(__name__)
+
 Batch = tuple[Tensor | Mapping[str, Tensor], Tensor]
 Stage = Literal["train", "val", "test"]
 
 STEP_COUNTS = ("total_steps", "T_max", "total_iters")  # scheduler arguments filled in if null
+PEAKS = ("max_lr", "base_lr")  # scheduler arguments that replace the optimizer's learning rate
 FUSED_DEVICES = {"cpu", "cuda", "mps"}
 
 
@@ -33,6 +38,9 @@ class LitModule(LightningModule):
         lr_frequency: number of intervals between two steps of the scheduler.
         compile: True compiles the net with `torch.compile`; a string is its `mode`, a mapping its
             keyword arguments.
+        scale_lr: multiply the learning rate, and the scheduler's `max_lr`, by the number of
+            processes and of accumulated batches, as the effective batch size is (P. Goyal et al.,
+            Accurate, Large Minibatch SGD, 2017).
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class LitModule(LightningModule):
         lr_monitor: str = "val/loss",
         lr_frequency: int = 1,
         compile: bool | str | Mapping[str, Any] = False,
+        scale_lr: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
@@ -67,6 +76,7 @@ class LitModule(LightningModule):
             "strict": False,  # a run without validation has no val/loss to monitor
         }
         self.compile_net = compile
+        self.scale_lr = scale_lr
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return the predictions of the net for the inputs of a batch."""
@@ -151,9 +161,15 @@ class LitModule(LightningModule):
             optimizer = self.optimizer(self.parameters(), **self.fused_override())
         except TypeError as error:
             raise ValueError(f"model.optimizer has a value of a wrong type: {error}") from error
+        factor = self.lr_factor()
+        if factor > 1:
+            note = "learning rate: times %s, the processes times the accumulated batches"
+            rank_zero_only(log.info)(note, factor)
+            for group in optimizer.param_groups:
+                group["lr"] *= factor  # a resumed run then takes that of its checkpoint
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer, **self.step_counts())
+        scheduler = self.scheduler(optimizer, **self.step_counts(), **self.scaled_peaks(factor))
         lr_config = {"scheduler": scheduler, **self.lr_config}
         return {"optimizer": optimizer, "lr_scheduler": lr_config}
 
@@ -162,6 +178,18 @@ class LitModule(LightningModule):
         keywords = getattr(self.scheduler, "keywords", {})
         missing = [name for name in STEP_COUNTS if keywords.get(name, 0) is None]
         return {name: self.trainer.estimated_stepping_batches for name in missing}
+
+    def lr_factor(self) -> int:
+        """Return what the learning rate is multiplied by."""
+        if not self.scale_lr:
+            return 1
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def scaled_peaks(self, factor: int) -> dict[str, float]:
+        """Return the learning rates that the scheduler sets, multiplied by `factor`."""
+        keywords = getattr(self.scheduler, "keywords", {})
+        peaks = PEAKS if factor > 1 else ()
+        return {name: keywords[name] * factor for name in peaks if name in keywords}
 
     def fused_override(self) -> dict[str, bool]:
         """Return `fused=False` where an optimizer that asks for fused kernels cannot have them.

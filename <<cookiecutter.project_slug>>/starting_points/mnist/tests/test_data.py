@@ -47,17 +47,6 @@ def test_mnist_is_split_and_fetched_in_batches(mnist_dir: Path) -> None:
     assert label == labels[7]
 
 
-def test_the_split_does_not_depend_on_the_seed_of_the_run(mnist_dir: Path) -> None:
-    validation = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        datamodule = MNISTDataModule(str(mnist_dir), val_size=64)
-        datamodule.setup()
-        validation.append(datamodule.data_val.indices)
-    assert validation[0] == validation[1]
-    assert not set(validation[0]) & set(datamodule.data_train.indices)
-
-
 def test_digits_stand_in_for_mnist_only_where_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,7 @@ class MyModule(LitModule):
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
         lr_monitor: the metric that ReduceLROnPlateau follows.
         compile: True, a mode or keyword arguments of `torch.compile`.
+        scale_lr: multiply the learning rate by the number of processes and accumulated batches.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class MyModule(LitModule):
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
         compile: bool | str | Mapping[str, Any] = False,
+        scale_lr: bool = False,
     ) -> None:
         super().__init__(
             net=nn.Sequential(
@@ -50,4 +52,5 @@ class MyModule(LitModule):
             lr_interval=lr_interval,
             lr_monitor=lr_monitor,
             compile=compile,
+            scale_lr=scale_lr,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
@@ -18,6 +19,28 @@ from src.data.labelled_files import Labelled
 from src.data.loading import default_workers
 
 log = logging.getLogger(__name__)
+
+
+class ResizeAndCrop:
+    """Resize the shorter side of an image to `size` pixels, and keep the centre.
+
+    The pixels are those of `v2.Resize` and `v2.CenterCrop`, or differ by 1 of 255 on CPUs without
+    AVX2; an 8x8 image takes a third of the time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return an image, uint8 `(3, H, W)`, as `(3, size, size)`."""
+        sides = image.shape[-2:]
+        height, width = (self.size * side // min(sides) for side in sides)
+        if (height, width) != sides:
+            # Decoders return a view of (H, W, 3): a batch is made such that it shows as one.
+            batch = image.permute(1, 2, 0).unsqueeze(0).permute(0, 3, 1, 2)
+            image = interpolate(batch, (height, width), mode="bilinear", antialias=True)[0]
+        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        return image[:, top : top + self.size, left : left + self.size]
 
 
 class LabelledImages(Dataset[tuple[Tensor, int]]):
@@ -139,8 +162,9 @@ class ImageFolderDataModule(ImageDataModule):
         self.known_classes = list("0123456789") if self.is_digits else []
         self.columns = (file_column, label_column)
         self.image_size = image_size
-        self.transform = v2.Compose([v2.Resize(image_size), v2.CenterCrop(image_size)])
-        self.train_transform = v2.Compose([augmentation or v2.Identity(), self.transform])
+        self.transform = self.train_transform = ResizeAndCrop(image_size)
+        if augmentation:
+            self.train_transform = v2.Compose([augmentation, self.transform])
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
 
@@ -212,7 +236,9 @@ class ImageFolderDataModule(ImageDataModule):
         self.data_val = self.dataset(sets["val"], self.transform)
         self.data_test = self.dataset(sets["test"], self.transform)
 
-    def dataset(self, files: Sequence[Labelled], transform: v2.Compose) -> LabelledImages:
+    def dataset(
+        self, files: Sequence[Labelled], transform: Callable[[Tensor], Tensor]
+    ) -> LabelledImages:
         """Return a dataset of image files and their class numbers."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
         unknown = sorted({name for _, name in files}.difference(numbers))

@@ -24,6 +24,7 @@ class MNISTLitModule(LitModule):
         lr_interval: whether the scheduler steps each `epoch` or each `step`.
         lr_monitor: the metric that ReduceLROnPlateau follows.
         compile: True, a mode or keyword arguments of `torch.compile`.
+        scale_lr: multiply the learning rate by the number of processes and accumulated batches.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class MNISTLitModule(LitModule):
         lr_interval: Literal["epoch", "step"] = "epoch",
         lr_monitor: str = "val/loss",
         compile: bool | str | Mapping[str, Any] = False,
+        scale_lr: bool = False,
     ) -> None:
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         super().__init__(
@@ -46,6 +48,7 @@ class MNISTLitModule(LitModule):
             lr_interval=lr_interval,
             lr_monitor=lr_monitor,
             compile=compile,
+            scale_lr=scale_lr,
         )
         self.val_acc_best = MaxMetric()
 
