@@ -60,20 +60,6 @@ def test_hidden_folders_are_ignored(tmp_path: Path) -> None:
     assert find_images(tmp_path) == [tmp_path / "cat/1.png"]
 
 
-def test_folders_of_a_split_are_kept(tmp_path: Path) -> None:
-    for name in (*(f"train/{i % 2}/{i}.png" for i in range(40)), "test/1/grey.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (9, 9)).save(tmp_path / name)
-    datamodule = ImageFolderDataModule(str(tmp_path), num_workers=0)
-    datamodule.setup()
-    assert len(datamodule.data_train) + len(datamodule.data_val) == 40
-    assert len(datamodule.data_val) > 1
-    assert len(datamodule.data_test) == 1
-    (tmp_path / "test/1").rename(tmp_path / "test/yellow")
-    with pytest.raises(ValueError, match="classes yellow, which are not among"):
-        ImageFolderDataModule(str(tmp_path), num_workers=0).setup()
-
-
 def test_augmentation_comes_before_the_crop(tmp_path: Path) -> None:
     for i in range(40):
         (tmp_path / str(i % 2)).mkdir(exist_ok=True)
@@ -226,3 +212,23 @@ def test_a_csv_file_has_any_separator(
     (tmp_path / "list.csv").write_text(text, "cp1252")
     with pytest.raises(ValueError, match=r"list\.csv is not UTF-8: save it as"):
         sizes(tmp_path / "list.csv")
+
+
+ORANGE = (200, 100, 50)
+MODES = {"jpg": "RGB L CMYK", "JPEG": "RGB", "png": "RGB L P RGBA 1", "webp": "RGB RGBA"}
+MODES |= {"gif": "P", "bmp": "RGB", "tiff": "RGB CMYK"}
+FORMATS = [(suffix, mode) for suffix, modes in MODES.items() for mode in modes.split()]
+
+
+@pytest.mark.parametrize(("suffix", "mode"), FORMATS)
+def test_each_format_is_read_as_rgb(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"picture [1].{suffix}"
+    picture = Image.new("RGB", (6, 4), ORANGE)
+    picture.convert(mode).save(path)
+    with Image.open(path) as file:
+        pixels = np.array(file.convert("RGB"))
+    expected = torch.from_numpy(pixels).permute(2, 0, 1)
+    found = read_image(path)
+    assert found.dtype == torch.uint8
+    difference = found.int() - expected.int()
+    assert difference.abs().max() <= 2

@@ -8,9 +8,12 @@ PyTorch's ImageNet example do; the project does so with whole batches, on the de
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the project's commands do, before torch
 
 from options import MEAN, STD
 from stopwatch import Stopwatch

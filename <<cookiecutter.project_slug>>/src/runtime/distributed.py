@@ -13,6 +13,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from src.runtime import project
 from src.runtime.project import ConfigError, is_sweep_job, override_list, quote_value
 from src.runtime.run_folder import read_run
 
@@ -52,15 +53,13 @@ def needs_subprocess(cfg: DictConfig) -> bool:
     """
     if not is_sweep_job() or cfg.trainer.get("devices") == 1:
         return False
-    from lightning.pytorch import Trainer  # what `auto` means is known once a trainer is built
-
-    keys = ("accelerator", "devices", "strategy", "num_nodes")
+    # What `auto` means is known once a trainer is built.
+    keys = ("_target_", "accelerator", "devices", "strategy", "num_nodes")
     devices = {key: cfg.trainer[key] for key in keys if key in cfg.trainer}
-    trainer = Trainer(**devices, logger=False, enable_checkpointing=False)
-    if trainer.world_size == 1:
-        return False
+    trainer = project.instantiate(devices, logger=False, enable_checkpointing=False)
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    return not getattr(environment, "creates_processes_externally", True)
+    is_external = getattr(environment, "creates_processes_externally", True)
+    return trainer.world_size > 1 and not is_external
 
 
 def run_job_in_subprocess(cfg: DictConfig) -> dict[str, float]:

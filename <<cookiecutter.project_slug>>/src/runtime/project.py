@@ -77,6 +77,7 @@ def prepare_environment() -> None:
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # pages of 2 MB for large CPU tensors
     search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search_path))
     for name, resolver in RESOLVERS.items():

@@ -1,10 +1,8 @@
-"""Image files in every common format, and the pictures that the callbacks draw."""
+"""The pictures that the callbacks draw."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from PIL import Image
@@ -12,28 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.callbacks.log_images import ConfusionMatrix, LogBatch, LogImages
-from src.data.image_files import read_image
 from tests.conftest import quiet_trainer
-
-ORANGE = (200, 100, 50)
-
-MODES = {"jpg": "RGB L CMYK", "JPEG": "RGB", "png": "RGB L P RGBA 1", "webp": "RGB RGBA"}
-MODES |= {"gif": "P", "bmp": "RGB", "tiff": "RGB CMYK"}
-FORMATS = [(suffix, mode) for suffix, modes in MODES.items() for mode in modes.split()]
-
-
-@pytest.mark.parametrize(("suffix", "mode"), FORMATS)
-def test_each_format_is_read_as_rgb(tmp_path: Path, suffix: str, mode: str) -> None:
-    path = tmp_path / f"picture [1].{suffix}"
-    picture = Image.new("RGB", (6, 4), ORANGE)
-    picture.convert(mode).save(path)
-    with Image.open(path) as file:
-        pixels = np.array(file.convert("RGB"))
-    expected = torch.from_numpy(pixels).permute(2, 0, 1)
-    found = read_image(path)
-    assert found.dtype == torch.uint8
-    difference = found.int() - expected.int()
-    assert difference.abs().max() <= 2
 
 
 class Animals(LightningDataModule):
