@@ -20,6 +20,8 @@ from src.data.loading import default_workers
 
 log = logging.getLogger(__name__)
 
+SMALL = 16_000_000  # bytes of encoded images that are kept, decoded some ten times as many
+
 
 class ResizeAndCrop:
     """Resize the shorter side of an image to `size` pixels, and keep the centre.
@@ -116,7 +118,8 @@ class ImageFolderDataModule(ImageDataModule):
         batch_size: images per step, on each device.
         num_workers: processes that decode; None takes one per core, at most 8.
         loader: further arguments of the `DataLoader`.
-        in_memory: keep decoded images in each worker, for small datasets.
+        in_memory: keep decoded images in each worker; None does if the files are small, together
+            less than 16 MB.
         channels_last: memory format of the batches; None: channels_last on CUDA.
         batch_augmentation: applied on the device to training batches, uint8
             `(B, 3, image_size, image_size)`, with the same random numbers for all images of one.
@@ -143,7 +146,7 @@ class ImageFolderDataModule(ImageDataModule):
         batch_size: int = 64,
         num_workers: int | None = None,
         loader: Mapping[str, Any] | None = None,
-        in_memory: bool = False,
+        in_memory: bool | None = None,
         channels_last: bool | None = None,
         batch_augmentation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -248,7 +251,10 @@ class ImageFolderDataModule(ImageDataModule):
                 f"of the training: {', '.join(numbers)}"
             )
         numbered = [(path, numbers[name]) for path, name in files]
-        return LabelledImages(numbered, transform, self.in_memory)
+        in_memory = self.in_memory
+        if in_memory is None:
+            in_memory = sum(path.stat().st_size for path, _ in files) < SMALL
+        return LabelledImages(numbered, transform, in_memory)
 
     def on_exception(self, exception: BaseException) -> None:
         """Keep the line that names a broken file, of the traceback from a worker process."""
