@@ -51,7 +51,7 @@ def test_two_processes_make_one_run(tmp_path: Path, command: tuple[str, ...]) ->
     assert record(folder)["status"] == "finished"
     assert [path.name for path in folder.rglob("*.log")] == ["train.log"]
     assert "64 x 2 processes" in output
-    assert output.count("status:    finished") == 1
+    assert output.count("status:      finished") == 1
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 4
     assert len(last["exact_resume"]["random"]) == 2
