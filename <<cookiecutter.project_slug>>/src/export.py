@@ -34,7 +34,7 @@ def export(cfg: DictConfig) -> Path:
 def main(cfg: DictConfig) -> None:
     """Export, and print how to use the result."""
     output = export(cfg)
-    print(f"exported: {output}")
+    print(f"exported:    {output}")
     if cfg.format == "mlflow":
         serve = ("models", "serve", "--env-manager", "local", "--port", "5001", "--model-uri")
         print(f"serve it: {shlex.join(['mlflow', *serve, str(output)])}")

@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.json:
         print(json.dumps([run.row for run in runs], indent=1))
         return
-    names = report.metric_names(runs)
+    names = sorted({name for run in runs for name in run.metrics})
     if cfg.metric and cfg.metric not in names:
         raise ConfigError(f"metric={cfg.metric}: no run has it. There is: {', '.join(names)}")
     metric, mode = report.metric_and_mode(runs, cfg.metric, cfg.mode)

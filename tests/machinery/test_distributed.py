@@ -50,7 +50,7 @@ def test_two_processes_make_one_run(tmp_path: Path, command: tuple[str, ...]) ->
     (folder,) = run_folders(tmp_path)
     assert record(folder)["status"] == "finished"
     assert [path.name for path in folder.rglob("*.log")] == ["train.log"]
-    assert "64 x 2 processes" in output
+    assert "128 (of all processes" in output
     assert output.count("status:      finished") == 1
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 4
@@ -69,7 +69,7 @@ def test_a_run_of_two_processes_continues(tmp_path: Path, command: tuple[str, ..
     reached = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
     epochs = f"trainer.max_epochs={reached + 3}"
     output = run(tmp_path, "ckpt_path=last", "trainer=ddp_sim", epochs, command=command)
-    assert output.count("64 x 2 processes") == 2
+    assert output.count("128 (of all processes") == 2
     assert run_folders(tmp_path) == [folder]
     assert record(folder)["status"] == "finished"
     assert record(folder)["resumed"] == 1
@@ -90,7 +90,7 @@ def test_the_learning_rate_is_scaled_once(tmp_path: Path) -> None:
         (group,) = last["optimizer_states"][0]["param_groups"]
         assert group["max_lr"] == pytest.approx(0.004)
         rates.append((last["global_step"], group["lr"]))
-    assert output.count("learning rate: times 4") == 2  # once a command
+    assert output.count("learning rate: multiplied by 4") == 2  # once a command
     weight = torch.nn.Parameter(torch.zeros(1))
     by_hand = torch.optim.lr_scheduler.OneCycleLR(torch.optim.Adam([weight]), 0.004, 8)
     for _ in range(6):

@@ -287,8 +287,8 @@ def test_the_summary_names_the_checkpoint_and_opens_the_page(
     trained = command("logger=tensorboard", "callbacks=default", "trainer.max_epochs=1", *few)
     assert trained.code == 0, trained.err
     run_dir = run_folder(tmp_path / "logs")
-    assert f"page:        python -m tensorboard.main --logdir {run_dir}\n" in trained.out
-    assert "batch size:  64 x 1 processes x 1 accumulated = 64\n" in trained.out
+    assert f"tensorboard: python -m tensorboard.main --logdir {run_dir}\n" in trained.out
+    assert "batch size:  64 (of all processes and accumulated batches)\n" in trained.out
     tested = command(f"ckpt_path={run_dir}", verb="eval")
     assert tested.code == 0, tested.err
     assert f"checkpoint:  {run_dir}/checkpoints/last.ckpt\n" in tested.out

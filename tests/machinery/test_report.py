@@ -60,8 +60,9 @@ def test_runs_that_differ_in_their_seed_share_a_row(
     assert lines[header + 3][:6] == worse
     statuses = [word for line in lines[header + 3 : header + 6] for word in line]
     assert {"finished", "failed"} <= set(statuses)
-    assert ["All:", "age", "1:05", "h"] in lines  # of all rows
-    assert lines[-1] == ["Best:", str(tmp_path / "3")]
+    assert "age" not in lines[header]  # the same in all rows
+    assert ["2", "failed:", "ValueError:", "[/b]", "is", "no", "tag"] in lines
+    assert lines[-1] == ["Best:", str(tmp_path / "5")]  # of the best group
 
 
 def test_a_loss_is_better_when_it_is_smaller(
@@ -90,11 +91,11 @@ def test_what_is_the_same_everywhere_is_left_out(
     lines = table(tmp_path, capsys)
     assert lines[1] == ["run", "what", "differs", "val/acc"]
     assert lines[3:5] == [["1", "c.d=1", "1.5"], ["0", "c.d=0", "0.5"]]
-    assert ["All:", "status", "finished,", "age", "1:05", "h"] in lines
+    assert lines[-1] == ["Best:", str(tmp_path / "1")]
 
 
 def test_the_age_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ages = {timedelta(days=3, hours=4): "3 d", timedelta(minutes=7, seconds=1): "0:07 h"}
+    ages = {timedelta(days=3, hours=4): "3 d", timedelta(minutes=7, seconds=1): "7 min"}
     for number, age in enumerate(ages):
         started = (datetime.now().astimezone() - age).isoformat()
         write_run(tmp_path / str(number), [f"seed={number}", f"lr={number}"], started=started)
@@ -209,3 +210,24 @@ def test_ten_thousand_runs_take_seconds_and_little_memory(tmp_path: Path) -> Non
     assert imported == "set()"
     assert float(seconds) < 10
     assert float(megabytes) < 300
+
+
+def test_what_a_run_without_results_says_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "1", ["a=1", "b=1"], metrics={"val/acc": 0.5, "val/loss": 1.0})
+    write_run(tmp_path / "2", ["a=1", "b=2"], metrics={"val/acc": 0.4, "val/loss": 0.1})
+    write_run(tmp_path / "3", ["c=1"], status="failed", error="ValueError: c", monitor=None)
+    (tmp_path / "4").mkdir()
+    (tmp_path / "4/job.json").write_text('{"overrides": ["d=1"]}')
+    lines = table(tmp_path, capsys)
+    assert lines[3][:3] == ["1", "b=1", "0.5"]  # by val/acc, which was monitored last
+    assert lines[-1] == ["Best:", str(tmp_path / "1")]
+
+
+def test_a_dollar_is_no_formula(tmp_path: Path) -> None:
+    for number in range(2):
+        write_run(tmp_path / str(number), [f"a=${{oc.env:A,${{b}}}}{number}", "x=_$y$"])
+    runs = report.run_results(run_dirs_and_records_below(tmp_path))
+    report.plot_curves(tmp_path / "x.png", runs, "val/acc")
+    assert (tmp_path / "x.png").exists()

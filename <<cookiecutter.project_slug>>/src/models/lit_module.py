@@ -163,10 +163,10 @@ class LitModule(LightningModule):
             raise ValueError(f"model.optimizer has a value of a wrong type: {error}") from error
         factor = self.lr_factor()
         if factor > 1:
-            note = "learning rate: times %s, the processes times the accumulated batches"
-            rank_zero_only(log.info)(note, factor)
             for group in optimizer.param_groups:
                 group["lr"] *= factor  # a resumed run then takes that of its checkpoint
+            note = "learning rate: multiplied by %d (processes x accumulated batches), now %g"
+            rank_zero_only(log.info)(note, factor, optimizer.param_groups[0]["lr"])
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, **self.step_counts(), **self.scaled_peaks(factor))

@@ -91,14 +91,13 @@ class RunObserver(Callback):
         found = [(name, getattr(loader, "dataset", None)) for name, loader in loaders.items()]
         sizes = [f", {len(data):,} {name}" for name, data in found if isinstance(data, Sized)]
         size = getattr(trainer.train_dataloader, "batch_size", None) or 0
-        processes, accumulated = trainer.world_size, trainer.accumulate_grad_batches
-        total = size * processes * accumulated or "unknown"
+        total = size * trainer.world_size * trainer.accumulate_grad_batches or "unknown"
         device = trainer.strategy.root_device
         trackers = [type(lg).__name__ for lg in trainer.loggers if type(lg) is not JSONLinesLogger]
         lines = {
             "model": f"{type(model).__name__}, {sum(p.numel() for p in trainable):,} parameters",
             "data": type(getattr(trainer, "datamodule", None) or model).__name__ + "".join(sizes),
-            "batch size": f"{size} x {processes} processes x {accumulated} accumulated = {total}",
+            "batch size": f"{total} (of all processes and accumulated batches)",
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "folder": str(self.run_dir),
             "tracker": ", ".join(trackers) or "none",
@@ -142,7 +141,6 @@ class ProgressBar(RichProgressBar):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics of the last epoch, and show them."""
-        self._next_reading = 0.0
         self.on_train_epoch_end(trainer, pl_module)
         ended = trainer.current_epoch  # the number of epochs, which count from 0
         if ended == self._epochs_logged or not trainer.is_global_zero:
@@ -212,7 +210,7 @@ def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any
     """
     trainer, run_dir = objects["trainer"], cfg.paths.output_dir
     reason = record["error"] or ("stopped early" if trainer.should_stop else "")
-    epochs = f"after {trainer.current_epoch} epochs" if trainer.global_step else ""
+    epochs = f"{trainer.current_epoch} epochs" if trainer.global_step else ""
     lines = {"status": ", ".join(filter(None, [record["status"], epochs, reason]))}
     if "best_value" in record:
         best = f"{record['monitor']} {record['best_value']:.4g}"
@@ -222,7 +220,7 @@ def print_final_summary(cfg: DictConfig, objects: Objects, record: dict[str, Any
     if "substitute" in record:
         lines["data"] = f"{record['substitute']} INSTEAD of the dataset that was asked for"
     for part in (*getattr(trainer, "callbacks", ()), *trainer.loggers):
-        lines |= getattr(part, "final_summary", {})
+        lines |= vars(part).get("final_summary", {})
     if cfg.get("ckpt_path") not in (None, run_dir):
         lines["checkpoint"] = cfg.ckpt_path
     lines["folder"] = run_dir

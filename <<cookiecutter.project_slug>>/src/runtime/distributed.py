@@ -76,7 +76,8 @@ def run_job_in_subprocess(cfg: DictConfig) -> dict[str, float]:
     command = [sys.executable, script, *overrides, f"hydra.run.dir={quote_value(run_dir)}"]
     # That port is of an earlier job, which ran in this process.
     environment = {name: value for name, value in os.environ.items() if name != "MASTER_PORT"}
-    process = subprocess.Popen(command, env=environment, cwd=str(hydra.runtime.cwd))
+    cwd = hydra.runtime.cwd  # in a session of its own, Ctrl-C reaches it once: as SIGTERM
+    process = subprocess.Popen(command, env=environment, cwd=cwd, start_new_session=True)
     try:
         code = process.wait()
     except BaseException:  # a signal

@@ -87,10 +87,10 @@ class CSVLogger(FailSafeLogger, loggers.CSVLogger):
 class TensorBoardLogger(FailSafeLogger, loggers.TensorBoardLogger):
     """Lightning's `TensorBoardLogger`, disabled with a warning if it fails."""
 
-    @property
-    def final_summary(self) -> dict[str, str]:
-        """The command that opens the page."""
-        return {"page": shell_command("-m", "tensorboard.main", "--logdir", str(self.save_dir))}
+    def __init__(self, save_dir: str, **kwargs: Any) -> None:
+        super().__init__(save_dir, **kwargs)
+        command = shell_command("-m", "tensorboard.main", "--logdir", save_dir)
+        self.final_summary = {"tensorboard": command}
 
 
 class WandbLogger(FailSafeLogger, loggers.WandbLogger):

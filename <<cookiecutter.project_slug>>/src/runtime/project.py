@@ -76,6 +76,8 @@ def prepare_environment() -> None:
     """Load `.env`, extend `PYTHONPATH`, and register the project's resolvers."""
     load_dotenv(PROJECT_ROOT / ".env")
     os.environ.setdefault("PROJECT_ROOT", str(PROJECT_ROOT))
+    storage = Path(os.environ.get("STORAGE_DIR") or PROJECT_ROOT).expanduser()
+    os.environ["STORAGE_DIR"] = str(PROJECT_ROOT / storage)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # pages of 2 MB for large CPU tensors
     search_path = [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]

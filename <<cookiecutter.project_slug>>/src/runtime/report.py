@@ -47,18 +47,13 @@ def run_results(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[RunResul
 def metric_and_mode(runs: list[RunResult], metric: str | None, mode: str | None) -> tuple[str, str]:
     """Return the metric to compare and its mode, `min` or `max`.
 
-    Without `metric`, the one that the last run monitored, else one that was recorded.
+    Without `metric`, the one that was monitored last, else one that was recorded.
     """
-    last = runs[-1].row
-    metric = metric or last["monitor"] or max(metric_names(runs), default="metric")
-    if metric == last["monitor"]:
-        mode = mode or last["mode"]
+    last = ([r for r in runs if r.row["monitor"]] or [r for r in runs if r.metrics] or runs)[-1]
+    metric = metric or last.row["monitor"] or max(last.metrics, default="metric")
+    if metric == last.row["monitor"]:
+        mode = mode or last.row["mode"]
     return metric, mode or ("min" if "loss" in metric else "max")
-
-
-def metric_names(runs: list[RunResult]) -> list[str]:
-    """Return the sorted names of all recorded metrics."""
-    return sorted({name for run in runs for name in run.metrics})
 
 
 def group_replicates(runs: list[RunResult]) -> list[list[RunResult]]:
@@ -76,13 +71,14 @@ def group_replicates(runs: list[RunResult]) -> list[list[RunResult]]:
 
 
 def groups_best_first(runs: list[RunResult], metric: str, mode: str) -> list[list[RunResult]]:
-    """Return the groups of replicates, sorted by the mean of a metric."""
+    """Return the groups of replicates, sorted by the mean of a metric, each with its best first."""
     worst = -math.inf if mode == "max" else math.inf
 
     def mean(group: list[RunResult]) -> float:
         return statistics.fmean(metric_values(group, metric) or [worst])
 
-    return sorted(group_replicates(runs), key=mean, reverse=mode == "max")
+    best_first = sorted(runs, key=lambda run: mean([run]), reverse=mode == "max")
+    return sorted(group_replicates(best_first), key=mean, reverse=mode == "max")
 
 
 def metric_values(runs: list[RunResult], metric: str) -> list[float]:
@@ -93,7 +89,7 @@ def metric_values(runs: list[RunResult], metric: str) -> list[float]:
 def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -> None:
     """Print a table of the best runs, with a row for each group of replicates.
 
-    What is the same in each row is printed once, below it.
+    A column that says the same in each row is left out.
     """
     from rich import box, console, table  # not at the start of each command
 
@@ -101,16 +97,17 @@ def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -
     shown = groups[:top]
     differences = unshared_override_texts([group[0] for group in shown])
     rows = [cell_texts(*row, metric) for row in zip(shown, differences, strict=True)]
-    same = {name for name in rows[0] if len({row[name] for row in rows}) == 1 < len(rows)}
-    kept = [name for name in rows[0] if name not in same or name in ("run", metric)]
+    different = min(2, len(rows))  # texts in a column; one row is shown whole
+    kept = [k for k in rows[0] if k in ("run", metric) or len({r[k] for r in rows}) >= different]
     printed = table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in kept:
-        printed.add_column(name, no_wrap=name in ("run", metric, "age"), overflow="fold")
+        printed.add_column(name, no_wrap=name != "what differs", overflow="fold")
     for row in rows:
         printed.add_row(*(row[name] for name in kept))
     console.Console(markup=False, emoji=False).print(printed)
-    if shared := [f"{name} {text}" for name, text in rows[0].items() if text and name not in kept]:
-        print("All:", ", ".join(shared))
+    for run in runs:
+        if error := run.row["error"]:
+            print(f"{run.folder.name} {run.row['status']}: {error[:200]}")
     if rest := len(groups) - len(shown):
         print(rest, "more: a larger top=, or csv=runs.csv")
     print("Best:", shown[0][0].folder)
@@ -122,25 +119,25 @@ def cell_texts(group: list[RunResult], difference: str, metric: str) -> dict[str
     mean = f"{statistics.fmean(values):.5g}" if values else ""
     if len(values) > 1:
         mean += f" ± {statistics.stdev(values):.2g}"
-    statuses = {shorten_middle(f"{run.row['status']} {run.row['error']}".strip()) for run in group}
-    newest = max(run.row["started"] for run in group)
+    started = max(run.row["started"] for run in group)
     name = re.sub("_[0-9a-f]{8}$", "", group[0].folder.name)  # of a run: its time
     return {
         "run": shorten_middle(name) if len(group) == 1 else f"{len(group)} runs",
         "what differs": difference,
         metric: mean,
-        "status": "\n".join(sorted(statuses)),
-        "age": age_text(newest),
+        "status": "\n".join(sorted({run.row["status"] for run in group})),
+        "age": started and age_text(started),
     }
 
 
 def unshared_override_texts(runs: list[RunResult]) -> list[str]:
-    """Return one text per run: its overrides that are not shared by all runs."""
-    shared = set.intersection(*(set(run.overrides) for run in runs))
-    return [
-        " ".join(shorten_middle(override) for override in run.overrides if override not in shared)
-        for run in runs
-    ]
+    """Return one text per run: its overrides, but no seed, that those with results do not share."""
+    shared = set.intersection(*([set(run.overrides) for run in runs if run.metrics] or [set()]))
+    texts = []
+    for run in runs:
+        own = [o for o in run.overrides if not (o in shared or o.startswith(IGNORED_WHEN_GROUPING))]
+        texts.append(" ".join(map(shorten_middle, own)))
+    return texts
 
 
 def shorten_middle(text: str) -> str:
@@ -151,11 +148,9 @@ def shorten_middle(text: str) -> str:
 
 
 def age_text(started: str) -> str:
-    """Return how long ago an ISO 8601 time was, as `0:05 h` or `3 d`; empty for no time."""
-    if not started:
-        return ""
+    """Return how long ago an ISO 8601 time was, in minutes or days."""
     age = datetime.now().astimezone() - datetime.fromisoformat(started)
-    return f"{age.days} d" if age.days else f"{str(age).rpartition(':')[0]} h"
+    return f"{age.days} d" if age.days else f"{age.seconds // 60} min"
 
 
 def write_csv(path: str | Path, rows: list[dict[str, Any]]) -> None:
@@ -176,7 +171,8 @@ def plot_curves(path: Path, runs: list[RunResult], metric: str) -> None:
     for run, text in zip(runs, unshared_override_texts(runs), strict=True):
         rows = [row for row, _ in read_rows_with_offsets(run.folder / METRICS) if row]
         points = {row["step"]: row["metrics"][metric] for row in rows if metric in row["metrics"]}
-        axes.plot(list(points), list(points.values()), marker=".", label=text or run.folder.name)
+        label = f"{run.folder.name} {text}"[:40].replace("$", r"\$")  # no formula
+        axes.plot(list(points), list(points.values()), marker=".", label=label)
     axes.set(xlabel="step", ylabel=metric)
     figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path)

@@ -105,7 +105,7 @@ def open_run(cfg: DictConfig) -> Generator[Run]:
 def _quiet_libraries() -> None:
     """Print Lightning's messages from warnings on, and no warnings that concern nobody."""
     logging.raiseExceptions = False  # a full disk: no traceback for each line of the log file
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # a resume
     # Lightning 2.6 asks torch 2.15 in a way that this no longer likes.

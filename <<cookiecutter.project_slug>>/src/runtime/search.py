@@ -206,7 +206,6 @@ def pruning_callback(monitor: str) -> Any:
         try:
             trial.report(float(trainer.callback_metrics[monitor]), next(steps))
             if trial.should_prune():
-                log.info("Trial %d is pruned", trial.number)
                 trial.set_user_attr("pruned", True)
                 trainer.should_stop = True
                 trainer.fit_loop.min_epochs = 0

@@ -41,7 +41,8 @@ class ResizeAndCrop:
             # Decoders return a view of (H, W, 3): a batch is made such that it shows as one.
             batch = image.permute(1, 2, 0).unsqueeze(0).permute(0, 3, 1, 2)
             image = interpolate(batch, (height, width), mode="bilinear", antialias=True)[0]
-        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        top = round((height - self.size) / 2)
+        left = round((width - self.size) / 2)
         return image[:, top : top + self.size, left : left + self.size]
 
 
