@@ -26,7 +26,7 @@ from browser import Page, browser  # noqa: E402
 
 PICTURES = HERE / "images"
 TMUX = ("tmux", "-L", "screenshots")
-COLUMNS = 110
+COLUMNS = 140
 TRAIN = "python src/train.py experiment=mon_experience"
 SWEEP = f"{TRAIN} -m model.optimizer.lr=0.003,0.01,0.03 sweep_name=lr logger=csv"
 HTML = """<body style="margin:0; background:{background}">
@@ -95,10 +95,11 @@ def main(project: Path) -> None:
         save_terminal(page, run_in_terminal(TRAIN, project), "training.png")
         (run_dir,) = (project / "logs/train/runs").iterdir()
         save_mlflow(page, run_dir, project)
-        for prediction in sorted(run_dir.glob("images/val_predictions_step_*.png"))[:1]:
-            shutil.copy(prediction, PICTURES / "predictions.png")
-        shown = run_in_terminal(f"{SWEEP} | tail -n 11", project)
-        save_terminal(page, shown, "sweep.png")
+        pictures = run_dir.glob("images/val_predictions_step_*.png")
+        first = min(pictures, key=lambda path: (len(path.name), path.name))
+        shutil.copy(first, PICTURES / "predictions.png")
+        table = run_in_terminal(SWEEP, project).splitlines()[-8:]
+        save_terminal(page, "\n".join([f"$ {SWEEP}", "...", *table]), "sweep.png")
 
 
 if __name__ == "__main__":
