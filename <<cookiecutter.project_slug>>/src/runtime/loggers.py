@@ -87,9 +87,9 @@ class CSVLogger(FailSafeLogger, loggers.CSVLogger):
 class TensorBoardLogger(FailSafeLogger, loggers.TensorBoardLogger):
     """Lightning's `TensorBoardLogger`, disabled with a warning if it fails."""
 
-    def __init__(self, save_dir: str, **kwargs: Any) -> None:
+    def __init__(self, save_dir: str | Path, **kwargs: Any) -> None:
         super().__init__(save_dir, **kwargs)
-        command = shell_command("-m", "tensorboard.main", "--logdir", save_dir)
+        command = shell_command("-m", "tensorboard.main", "--logdir", str(save_dir))
         self.final_summary = {"tensorboard": command}
 
 
