@@ -23,7 +23,7 @@ test: $(UV) ## bake, and do in the baked projects what their READMEs say; not th
 	$(RUN) pytest -n 2 -m "not demo and not environment and not slow"
 	$(RUN) pytest -m demo
 	$(MAKE) extras
-	$(RUN) pytest -n 2 -m "environment and not slow"
+	$(RUN) pytest -n 2 --dist loadscope -m "environment and not slow"
 	$(MACHINERY) -n 2 -m "not slow"
 
 extras: $(UV)
