@@ -195,7 +195,8 @@ class ImageFolderDataModule(ImageDataModule):
         if root.is_dir():
             names = [folder.name for folder in labelled_files.class_folders(root)]
         else:
-            names = sorted({name for _, name in self.find_files(root)})
+            files = self.find_files(root)
+            names = sorted({name for _, name in files})
         if len(names) < 2:
             raise ValueError(
                 f"{root} holds {len(names)} classes, but at least 2 are needed: "
@@ -234,7 +235,8 @@ class ImageFolderDataModule(ImageDataModule):
         fractions = {name: share for name, share in self.fractions.items() if name not in sets}
         folder = root if root.is_dir() else root.parent
         sets |= labelled_files.split_files(sets["train"], folder, fractions, self.split_seed)
-        if unseen := sorted(set(self.class_names).difference(name for _, name in sets["train"])):
+        seen = {name for _, name in sets["train"]}
+        if unseen := sorted(set(self.class_names).difference(seen)):
             rank_zero_only(log.warning)("No training images of the classes %s", ", ".join(unseen))
         self.data_train = self.dataset(sets["train"], self.train_transform)
         self.data_val = self.dataset(sets["val"], self.transform)
