@@ -62,12 +62,12 @@ pytestmark = [
 def test_streaming(folder: Path) -> None:
     packages = packages_beside(folder, "litdata")
     run_recipe(folder, "write_shards", packages)
-    assert "finished, after 1 epochs" in run_recipe(folder, "data=streaming", packages, *FIXED)
+    assert "finished, 1 epochs" in run_recipe(folder, "data=streaming", packages, *FIXED)
 
 
 def test_sharded_model(folder: Path) -> None:
     found = run_recipe(folder, "trainer=fsdp2", [], *FIXED, "trainer.devices=2")
-    assert "finished, after 1 epochs" in found
+    assert "finished, 1 epochs" in found
 
 
 def test_ray(folder: Path) -> None:
