@@ -189,8 +189,8 @@ def _expanded_and_checked(override: Override) -> str:
     for choice in () if is_dynamic else re.findall(r"[^][,'\"\s]+", given):
         if choice not in groups[group]:
             near = did_you_mean(choice, groups[group], f"{key}={{}}")
-            known = ", ".join(groups[group])
-            raise ConfigError(f"{key}={choice}: there is no such file.{near} Choices: {known}")
+            choices = ", ".join(groups[group])
+            raise ConfigError(f"{key}={choice}: there is no such file.{near} Choices: {choices}")
     return f"{'+' * text[:2].count('+')}{name}={given}"
 
 

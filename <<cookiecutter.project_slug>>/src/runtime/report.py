@@ -97,8 +97,8 @@ def print_runs(runs: list[RunResult], metric: str, mode: str, top: int | None) -
     shown = groups[:top]
     differences = unshared_override_texts([group[0] for group in shown])
     rows = [cell_texts(*row, metric) for row in zip(shown, differences, strict=True)]
-    different = min(2, len(rows))  # texts in a column; one row is shown whole
-    kept = [k for k in rows[0] if k in ("run", metric) or len({r[k] for r in rows}) >= different]
+    distinct = min(2, len(rows))  # cells that a column needs; a single row is shown whole
+    kept = [k for k in rows[0] if k in ("run", metric) or len({r[k] for r in rows}) >= distinct]
     printed = table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in kept:
         printed.add_column(name, no_wrap=name != "what differs", overflow="fold")
@@ -131,7 +131,7 @@ def cell_texts(group: list[RunResult], difference: str, metric: str) -> dict[str
 
 
 def unshared_override_texts(runs: list[RunResult]) -> list[str]:
-    """Return one text per run: its overrides, but no seed, that those with results do not share."""
+    """Return one text per run: its overrides, except seeds and what all runs with results share."""
     shared = set.intersection(*([set(run.overrides) for run in runs if run.metrics] or [set()]))
     texts = []
     for run in runs:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,8 @@ class ImageFolderDataModule(ImageDataModule):
         numbered = [(path, numbers[name]) for path, name in files]
         in_memory = self.in_memory
         if in_memory is None:
-            in_memory = sum(path.stat().st_size for path, _ in files) < SMALL
+            totals = accumulate(path.stat().st_size for path, _ in files)
+            in_memory = all(total < SMALL for total in totals)  # no more files than it takes
         return LabelledImages(numbered, transform, in_memory)
 
     def on_exception(self, exception: BaseException) -> None:
